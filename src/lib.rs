@@ -1,0 +1,26 @@
+//! masterd: a master/worker process manager for Linux that never drops a connection.
+//!
+//! The promises are in README.md, the map of the rooms in ARCHITECTURE.md. Facts flow up, decisions
+//! flow down, one turn at a time:
+//!
+//! ```text
+//! kernel ─► sys ─► master/inbox ──Event──► policy::decide ──[Action]──► master/outbox ─► sys ─► kernel
+//!                       ▲                                                    │
+//!                       └────────── what came of it is an Event again ◄──────┘
+//! ```
+//!
+//! | layer | room | may import |
+//! |---|---|---|
+//! | 0 | `sys` | nothing |
+//! | 1 | `model` | nothing |
+//! | 2 | `config`, `wire`, `scoreboard` | `sys`, `model` |
+//! | 3 | `policy` | `model`, `config` |
+//! | between | `inherit`, `log` | `model`, `config`, `sys` |
+//! | 4 | `master` | 0–3 |
+//! | 4 | `worker` | 0–2 |
+//! | 5 | `cli` | 0–2 |
+
+#![deny(unsafe_code)]
+
+#[allow(unsafe_code)]
+pub mod sys;
