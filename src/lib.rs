@@ -22,5 +22,6 @@
 
 #![deny(unsafe_code)]
 
+pub mod model;
 #[allow(unsafe_code)]
 pub mod sys;
