@@ -22,6 +22,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod config;
 pub mod model;
 #[allow(unsafe_code)]
 pub mod sys;

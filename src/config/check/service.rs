@@ -1,0 +1,143 @@
+//! One `[[service]]`: its pool, limits, drain and restart rules. Listeners and routes are their
+//! own files.
+
+use super::{Found, http, listen, name};
+use crate::config::key::Type;
+use crate::config::read::{Section, integer, must_be};
+use crate::config::resolve::Resolver;
+use crate::config::types::{Affinity, Drain, Idle, Kind, Limits, Pool, Restart, Service};
+use crate::config::values::{self, Wrong};
+use toml::de::DeValue;
+
+pub(super) fn service(section: &Section<'_>, machine: &dyn Resolver) -> Found {
+    let name = name(section).unwrap_or_default();
+    let (listen, listen_at) = listen::listeners(section, &name, machine).into_iter().unzip();
+    let workers = workers(section, machine);
+    let connections = section.integer("connections").unwrap_or(1);
+    let service = Service {
+        listen,
+        workers,
+        connections,
+        drain: drain(&section.table("drain")),
+        restart: restart(&section.table("restart")),
+        limits: limits(&section.table("limits"), connections, machine),
+        kind: kind(section),
+        name,
+    };
+    Found { service, name_at: section.at_key("name"), listen_at }
+}
+
+fn kind(section: &Section<'_>) -> Kind {
+    if !section.has("http") {
+        let hint = "add http = { route = [...] }".to_owned();
+        section.notes.error(section.at, "[[service]] does not say what its workers do", Some(hint));
+        return Kind::Http(http::nothing());
+    }
+    Kind::Http(http::http(&section.table("http")))
+}
+
+fn workers(section: &Section<'_>, machine: &dyn Resolver) -> Pool {
+    if let Some((at, value @ DeValue::Table(_))) = section.find("workers") {
+        return section.as_table("workers", at, value).map_or(Pool::Fixed(1), |bounds| range(&bounds));
+    }
+    let number = section.read("workers", |kind, value| match (kind, value.as_str(), integer(value)) {
+        (Type::Workers { max }, Some("auto"), _) => Ok((cpus(machine)?.len() as i64).clamp(1, *max)),
+        (Type::Workers { max }, _, Some(number)) if (1..=*max).contains(&number) => Ok(number),
+        _ => Err(must_be(kind, value)),
+    });
+    Pool::Fixed(number.and_then(|n| u32::try_from(n).ok()).unwrap_or(1))
+}
+
+fn range(bounds: &Section<'_>) -> Pool {
+    let (min, max) = (bounds.integer("min"), bounds.integer("max"));
+    if let (Some(min), Some(max)) = (min, max)
+        && max < min
+    {
+        let message = format!("service.workers.max: {max} is below min, {min}");
+        bounds.notes.error(bounds.at_key("max"), message, None);
+    }
+    Pool::Range { min: min.unwrap_or(1), max: max.unwrap_or(1) }
+}
+
+fn cpus(machine: &dyn Resolver) -> Result<Vec<usize>, Wrong> {
+    machine.cpus().map_err(|error| Wrong::new(format!("the CPUs of this machine cannot be counted: {error}")))
+}
+
+fn drain(section: &Section<'_>) -> Drain {
+    Drain {
+        grace: section.duration("grace").unwrap_or_default(),
+        delay: section.duration("delay").unwrap_or_default(),
+        idle: section.word("idle").unwrap_or(Idle::Announce),
+    }
+}
+
+fn restart(section: &Section<'_>) -> Restart {
+    let (min, max) = (section.duration("backoff_min"), section.duration("backoff_max"));
+    if let (Some(min), Some(max)) = (min, max)
+        && max < min
+    {
+        let [min, max] = [min, max].map(values::duration_text);
+        // Only one of the two may be written: point at that one.
+        let key = if section.has("backoff_max") { "backoff_max" } else { "backoff_min" };
+        let message = format!("service.restart: backoff_max, \"{max}\", is below backoff_min, \"{min}\"");
+        section.notes.error(section.at_key(key), message, None);
+    }
+    Restart {
+        backoff_min: min.unwrap_or_default(),
+        backoff_max: max.unwrap_or_default(),
+        give_up: section.integer("give_up").unwrap_or_default(),
+    }
+}
+
+fn limits(section: &Section<'_>, connections: u32, machine: &dyn Resolver) -> Limits {
+    let nofile = section.integer("nofile").unwrap_or_default();
+    if u64::from(connections) > nofile && nofile > 0 {
+        let message = format!(
+            "service.limits.nofile: with {nofile} open files a worker never reaches its {connections} connections"
+        );
+        section.notes.warning(section.at_key("nofile"), message);
+    }
+    let nice = section.integer("nice").unwrap_or_default();
+    if nice < 0 && !machine.is_root() {
+        section.notes.warning(
+            section.at_key("nice"),
+            format!(
+                "service.limits.nice: {nice} usually needs root; without the right to it no worker starts"
+            ),
+        );
+    }
+    let core = section.read("core", |kind, value| match value.as_str() {
+        Some("unlimited") => Ok(None),
+        Some(text) => values::size(text).map(Some),
+        None => Err(must_be(kind, value)),
+    });
+    Limits { nofile, core: core.flatten(), cpu_affinity: affinity(section, machine), nice }
+}
+
+fn affinity(section: &Section<'_>, machine: &dyn Resolver) -> Affinity {
+    let affinity = section.read("cpu_affinity", |kind, value| match value {
+        DeValue::String(word) if word == "auto" => Ok(Affinity::Auto),
+        DeValue::String(word) if word == "off" => Ok(Affinity::Off),
+        DeValue::Array(array) => {
+            let numbers =
+                array.iter().map(|element| integer(element.get_ref()).and_then(|n| usize::try_from(n).ok()));
+            match numbers.collect::<Option<Vec<usize>>>() {
+                Some(wanted) if !wanted.is_empty() => these_cpus(wanted, &cpus(machine)?),
+                _ => Err(must_be(kind, value)),
+            }
+        }
+        _ => Err(must_be(kind, value)),
+    });
+    affinity.unwrap_or(Affinity::Off)
+}
+
+fn these_cpus(mut wanted: Vec<usize>, allowed: &[usize]) -> Result<Affinity, Wrong> {
+    if let Some(cpu) = wanted.iter().find(|cpu| !allowed.contains(cpu)) {
+        let list: Vec<String> = allowed.iter().map(usize::to_string).collect();
+        return Err(Wrong::new(format!("CPU {cpu} is not one that masterd may use"))
+            .with(format!("these are: {}", list.join(", "))));
+    }
+    wanted.sort_unstable();
+    wanted.dedup();
+    Ok(Affinity::Cpus(wanted))
+}

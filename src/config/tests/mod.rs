@@ -1,0 +1,108 @@
+//! Tests of the room as a whole: text in, config or messages out, on an invented machine.
+
+mod basics;
+mod faults;
+mod faults_listen;
+mod files;
+mod published;
+mod reload;
+
+use super::load::{Loaded, load_on};
+use super::problem::Problem;
+use super::resolve::Resolver;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A machine with two CPUs, `nobody`, `www` and the group `web`.
+pub struct Machine {
+    pub root: bool,
+}
+
+impl Resolver for Machine {
+    fn is_root(&self) -> bool {
+        self.root
+    }
+
+    fn user(&self, name: &str) -> io::Result<Option<(u32, u32)>> {
+        match name {
+            "broken" => Err(io::Error::other("the directory server is away")),
+            "root" => Ok(Some((0, 0))),
+            "nobody" => Ok(Some((65534, 65533))),
+            "www" => Ok(Some((33, 34))),
+            _ => Ok(None),
+        }
+    }
+
+    fn group(&self, name: &str) -> io::Result<Option<u32>> {
+        Ok((name == "web").then_some(80))
+    }
+
+    fn cpus(&self) -> io::Result<Vec<usize>> {
+        Ok(vec![0, 2])
+    }
+}
+
+/// A folder of its own, removed at the end.
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Folder {
+        static SERIAL: AtomicU32 = AtomicU32::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("masterd-config-{}-{serial}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    pub fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// Loads a file of this folder as an ordinary user.
+    pub fn load(&self, name: &str) -> Result<Loaded, Vec<Problem>> {
+        load_on(&self.0.join(name), &Machine { root: false })
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Loads a text as an ordinary user, or as root.
+pub fn load_text(text: &str, root: bool) -> Result<Loaded, Vec<Problem>> {
+    let folder = Folder::new();
+    let path = folder.write("m.toml", text);
+    load_on(&path, &Machine { root })
+}
+
+/// A good config; `load_text` of it with more lines before it tests `[master]`.
+pub const SERVICE: &str = "[[service]]\nname = 'web'\nlisten = ['127.0.0.1:8080']\nhttp = { route = [{ path = '/', status = 'json' }] }\n";
+
+/// The messages as people see them, the file's name without its folder.
+pub fn shown(problems: &[Problem]) -> Vec<String> {
+    let bare = |problem: &Problem| {
+        let mut problem = problem.clone();
+        problem.file = problem.file.file_name().map(PathBuf::from).unwrap_or_default();
+        problem.to_string()
+    };
+    problems.iter().map(bare).collect()
+}
+
+/// The errors of a text, with `DIR` for its folder.
+pub fn errors(text: &str, root: bool) -> Vec<String> {
+    let folder = Folder::new();
+    let path = folder.write("m.toml", text);
+    let problems = load_on(&path, &Machine { root }).map(|loaded| loaded.config).unwrap_err();
+    shown(&problems).into_iter().map(|line| line.replace(&*folder.0.to_string_lossy(), "DIR")).collect()
+}
+
+/// The folder of this repository.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
