@@ -23,6 +23,10 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod inherit;
+pub mod log;
 pub mod model;
+pub mod scoreboard;
 #[allow(unsafe_code)]
 pub mod sys;
+pub mod wire;
