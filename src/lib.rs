@@ -26,6 +26,7 @@ pub mod config;
 pub mod inherit;
 pub mod log;
 pub mod model;
+pub mod policy;
 pub mod scoreboard;
 #[allow(unsafe_code)]
 pub mod sys;

@@ -1,0 +1,103 @@
+//! A worker ended: was it asked to, does it fail a reload, is it early, who serves what it left.
+//!
+//! `died` is told once per worker, when it has been reaped; afterwards nothing acts on that id.
+//! Replacing it is `pool`'s business, delaying that `backoff`'s.
+
+use super::turn::Turn;
+use super::vocabulary::{Action, Level};
+use super::{backoff, drain, rescue, rollover, verdict, waiters};
+use crate::model::fleet::Worker;
+use crate::model::{Phase, ServiceName, WorkerId};
+
+/// The worker says that it leaves on purpose.
+pub fn leaving(turn: &mut Turn, id: WorkerId) {
+    if let Some(worker) = turn.fleet.workers.get_mut(&id) {
+        worker.leaving = worker.drain.is_some();
+    }
+}
+
+/// The worker says what is wrong with it; its end follows.
+pub fn failed(turn: &mut Turn, id: WorkerId, why: String) {
+    if let Some(worker) = turn.fleet.workers.get_mut(&id).filter(|w| w.failed.is_none()) {
+        worker.failed = Some(why.clone());
+        turn.note_worker(Level::Error, "failed", id, why);
+    }
+}
+
+/// These workers stand still, before they are ready or later: they are killed. Counted at once, so that
+/// their successors wait their turn, though their ends are still to come; and counted when all are down,
+/// so that none of them is taken for a server of its seat.
+pub fn stuck(turn: &mut Turn, found: Vec<(WorkerId, String)>) {
+    for (id, how) in &found {
+        if let Some(worker) = turn.fleet.workers.get_mut(id) {
+            (worker.hung, worker.failed) = (true, Some(how.clone()));
+            turn.note_worker(Level::Error, "hung", *id, format!("worker is killed: {how}"));
+            drain::end_now(turn, *id);
+        }
+    }
+    for (id, how) in found {
+        let Some(worker) = turn.fleet.workers.get(&id).cloned() else {
+            continue;
+        };
+        count(turn, &worker, &how);
+        if worker.ready_at.is_none() {
+            let Worker { service, seat, .. } = &worker;
+            let text = format!("worker {service}/{seat} does not come up: {how}");
+            waiters::settle_failed(turn, service, &text);
+        }
+    }
+}
+
+/// The fork, or what comes before it, failed: as good as a death before ready.
+pub fn spawn_failed(turn: &mut Turn, id: WorkerId, why: String) {
+    if let Some(worker) = turn.fleet.workers.get_mut(&id) {
+        worker.failed = Some(why);
+        died(turn, id, "could not be started");
+    }
+}
+
+/// The worker has been reaped.
+pub fn died(turn: &mut Turn, id: WorkerId, how: &str) {
+    let Some(worker) = turn.fleet.workers.get(&id).cloned() else {
+        return;
+    };
+    let asked = worker.leaving || (worker.phase == Phase::Stopping && !worker.hung);
+    let how = worker.failed.as_ref().map_or_else(|| how.to_owned(), |why| format!("{how}: {why}"));
+    if asked {
+        turn.note_worker(Level::Info, "ended", id, format!("worker is gone: {how}"));
+    } else {
+        turn.note_worker(Level::Error, "died", id, format!("worker died: {how}"));
+    }
+    turn.fleet.workers.remove(&id);
+    turn.push(Action::Forget { worker: id, death: !asked });
+    rescue::release(turn, id);
+    if worker.hung {
+        let Worker { service, seat, generation, .. } = &worker;
+        remember(turn, service, format!("worker {service}/{seat} of generation {generation} ended: {how}"));
+    } else if !asked {
+        count(turn, &worker, &how);
+    }
+}
+
+/// What an end that nobody asked for means to the reload under way, or to the service.
+fn count(turn: &mut Turn, worker: &Worker, how: &str) {
+    let Worker { service, seat, generation, .. } = worker;
+    let which = format!("worker {service}/{seat} of generation {generation}");
+    if rollover::owns(turn, *generation) {
+        let when = if worker.ready_at.is_some() { "before the verdict" } else { "before it was ready" };
+        return verdict::fail(turn, format!("{which} ended {when}: {how}"), Vec::new());
+    }
+    remember(turn, service, format!("{which} ended: {how}"));
+    let early = worker.ready_at.is_none_or(|at| turn.now.since(at) < backoff::SETTLED);
+    let in_force = turn.fleet.services.get(service).is_some_and(|s| s.generation == *generation);
+    if early && in_force && worker.drain.is_none() {
+        backoff::early_death(turn, service, *seat);
+    }
+}
+
+/// Keeps the reason for `status`.
+fn remember(turn: &mut Turn, name: &ServiceName, why: String) {
+    if let Some(service) = turn.service(name) {
+        service.last_death = Some(why);
+    }
+}

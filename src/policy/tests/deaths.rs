@@ -1,0 +1,182 @@
+//! A worker ends: asked or not, in each phase of its life.
+
+use super::sim::{GOOD, Life, MS, SECOND, Sim};
+use crate::model::{Phase, ServiceName, WorkerId};
+use crate::policy::{Action, Event, Request, Word};
+
+fn deaths(sim: &Sim) -> usize {
+    sim.count(|a| matches!(a, Action::Forget { death: true, .. }))
+}
+
+fn last_death(sim: &Sim) -> &str {
+    sim.fleet.services[&ServiceName::from("web")].last_death.as_deref().unwrap_or_default()
+}
+
+fn one_in(sim: &Sim, phase: Phase) -> WorkerId {
+    *sim.fleet.workers.iter().find(|(_, w)| w.phase == phase).expect("one is in that phase").0
+}
+
+#[test]
+fn a_ready_worker_that_dies_is_a_death_with_its_reason() {
+    let mut sim = Sim::running(2);
+    let worker = sim.worker_at(1);
+    sim.kill(worker);
+    assert_eq!(deaths(&sim), 1);
+    assert_eq!(last_death(&sim), "worker web/1 of generation 1 ended: killed by SIGKILL");
+    assert_eq!(sim.noted("died"), 1);
+}
+
+#[test]
+fn what_the_worker_said_was_wrong_is_part_of_the_reason() {
+    let mut sim = Sim::running(1);
+    let worker = sim.worker_at(0);
+    sim.tell(Event::Failed { worker, why: "no memory".to_owned() });
+    sim.tell(Event::Failed { worker, why: "and again".to_owned() });
+    assert_eq!(sim.noted("failed"), 1, "said once");
+    sim.kill(worker);
+    assert!(last_death(&sim).ends_with("killed by SIGKILL: no memory"));
+}
+
+#[test]
+fn a_starting_worker_that_dies_is_an_early_death() {
+    let mut sim = Sim::running(1);
+    let worker = sim.worker_at(0);
+    sim.kill(worker);
+    let starting = one_in(&sim, Phase::Starting);
+    sim.kill(starting);
+    assert_eq!(deaths(&sim), 2);
+    assert_eq!(sim.fleet.services[&ServiceName::from("web")].backoff.early_deaths, 1);
+}
+
+#[test]
+fn a_draining_worker_that_leaves_is_no_death() {
+    let mut sim = Sim::running(2);
+    sim.reload();
+    sim.rest();
+    assert_eq!((deaths(&sim), sim.noted("ended")), (0, 2));
+    assert_eq!(last_death(&sim), "");
+}
+
+#[test]
+fn a_draining_worker_that_crashes_is_a_death_but_slows_nobody() {
+    let mut sim = Sim::running(1);
+    sim.ask(Request::Scale { service: "web".into(), workers: 2 });
+    sim.pass(100 * MS);
+    sim.ask(Request::Scale { service: "web".into(), workers: 1 });
+    let draining = one_in(&sim, Phase::Draining);
+    sim.kill(draining);
+    assert_eq!(deaths(&sim), 1);
+    assert!(last_death(&sim).contains("web/1"));
+    assert_eq!(sim.fleet.services[&ServiceName::from("web")].backoff.early_deaths, 0);
+}
+
+#[test]
+fn a_worker_that_was_told_to_finish_has_not_died() {
+    let mut sim = Sim::running(1);
+    let worker = sim.worker_at(0);
+    sim.deafen(worker);
+    sim.reload();
+    sim.rest();
+    assert_eq!((sim.noted("overdue"), deaths(&sim)), (1, 0));
+}
+
+#[test]
+fn a_worker_cannot_hide_its_death_by_saying_that_it_leaves() {
+    let mut sim = Sim::running(1);
+    let worker = sim.worker_at(0);
+    sim.tell(Event::Leaving { worker });
+    sim.kill(worker);
+    assert_eq!(deaths(&sim), 1, "nobody had told it to");
+}
+
+#[test]
+fn a_worker_past_its_drain_deadline_is_told_to_finish_and_then_killed() {
+    let mut sim = Sim::running(1);
+    sim.everybody(Life { drains: None, finishes: false, ..GOOD });
+    sim.reload();
+    sim.rest();
+    sim.forget_log();
+    sim.reload();
+    sim.until("it drains", |s| s.fleet.workers.values().any(|w| w.phase == Phase::Draining));
+    let began = sim.now;
+    let at = |sim: &Sim, test: fn(&Action) -> bool| {
+        sim.log.iter().find(|(_, a)| test(a)).map(|(at, _)| at.since(began).as_millis())
+    };
+    sim.rest();
+    assert_eq!(at(&sim, |a| matches!(a, Action::Finish { .. })), Some(30_500));
+    assert_eq!(at(&sim, |a| matches!(a, Action::Kill { .. })), Some(31_500));
+    assert_eq!(sim.fleet.workers.len(), 1);
+}
+
+#[test]
+fn the_old_worker_that_dies_during_a_reload_is_replaced_at_once() {
+    let mut sim = Sim::running(2);
+    sim.since_generation(2, Life { ready: Some(10 * SECOND), ..GOOD });
+    let client = sim.reload();
+    sim.pass(SECOND);
+    let old = sim.worker_at(0);
+    sim.kill(old);
+    sim.pass(SECOND);
+    assert_eq!(sim.generations(), [(0, 1), (1, 1)]);
+    assert!(sim.fleet.rollover.is_some(), "the reload goes on");
+    sim.rest();
+    assert!(sim.answer(client).ok);
+    assert_eq!(sim.generations(), [(0, 2), (1, 2)]);
+}
+
+#[test]
+fn the_old_worker_that_dies_in_the_soak_is_not_missed_at_a_seat_with_a_new_one() {
+    let mut sim = Sim::running(1);
+    sim.file().rollout.soak = 5 * SECOND;
+    sim.reload();
+    sim.until("both are ready", |s| s.ready("web") == 2);
+    sim.forget_log();
+    let old = *sim.fleet.workers.keys().next().expect("the old one");
+    sim.kill(old);
+    assert_eq!(sim.spawns(), 0);
+    sim.rest();
+    assert_eq!(sim.generations(), [(0, 2)]);
+}
+
+#[test]
+fn fifty_deaths_at_once_are_fifty_successors_at_once() {
+    let mut sim = Sim::running(50);
+    sim.forget_log();
+    let all: Vec<_> = sim.fleet.workers.keys().copied().collect();
+    all.into_iter().for_each(|id| sim.kill(id));
+    assert_eq!(sim.spawns(), 50);
+    sim.pass(10 * MS);
+    assert_eq!(sim.ready("web"), 50);
+}
+
+#[test]
+fn words_about_a_worker_that_is_gone_mean_nothing() {
+    let mut sim = Sim::running(1);
+    let worker = sim.worker_at(0);
+    sim.kill(worker);
+    sim.pass(100 * MS);
+    let before = format!("{:?}", sim.fleet);
+    for event in [
+        Event::Ready { worker },
+        Event::Leaving { worker },
+        Event::Spawned { worker, pid: 3 },
+        Event::Failed { worker, why: String::new() },
+        Event::SpawnFailed { worker, why: String::new() },
+        Event::Died { worker, how: String::new() },
+    ] {
+        assert_eq!(sim.tell(event), []);
+    }
+    assert_eq!(format!("{:?}", sim.fleet), before);
+}
+
+#[test]
+fn a_worker_that_dies_while_masterd_stops_is_not_replaced() {
+    let mut sim = Sim::running(2);
+    sim.signal(Word::Quit);
+    sim.forget_log();
+    let worker = one_in(&sim, Phase::Draining);
+    sim.kill(worker);
+    assert_eq!((sim.spawns(), deaths(&sim)), (0, 1));
+    sim.rest();
+    assert_eq!(sim.left, Some(0));
+}

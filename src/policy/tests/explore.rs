@@ -1,0 +1,142 @@
+//! Every order of events, to a depth: two workers, reloads, deaths, drains, and the end.
+//!
+//! Breadth first from a service that runs well. States that differ only by names and by how much time
+//! has passed count once. Each decision is held to the rules of `watch`; from each state found, a
+//! kind world must come to rest with a full pool.
+
+use super::sim::{SECOND, Sim, plan, service};
+use super::watch;
+use crate::model::fleet::{Fleet, Hold, Step, Worker};
+use crate::model::plan::Plan;
+use crate::model::{Moment, Phase, PlanId, WorkerId};
+use crate::policy::{Event, NewConfig, Word, decide, next_due};
+use std::collections::{BTreeMap, HashSet};
+use std::fmt::Write;
+
+/// What may happen in a state: whatever a worker or the shell could say now, and every word in turn.
+fn possible(fleet: &Fleet) -> Vec<Event> {
+    let mut events: Vec<Event> =
+        [Word::Reload, Word::Drain, Word::Quit, Word::Interrupt].map(Event::Signal).to_vec();
+    match fleet.rollover.as_ref().map(|r| r.step) {
+        Some(Step::ReadingConfig) => {
+            let facts = fleet.plans[&fleet.plan].clone();
+            let id = PlanId(1_000 + fleet.last_generation.0);
+            events.push(Event::ConfigRead(Ok(NewConfig { id, plan: facts, changed: Vec::new() })));
+            events.push(Event::ConfigRead(Err(vec!["no".to_owned()])));
+        }
+        Some(Step::OpeningListeners) => {
+            events.push(Event::Opened);
+            events.push(Event::OpenFailed { why: "no".to_owned() });
+        }
+        Some(Step::WaitingForRoom | Step::Starting | Step::Soaking(_)) | None => {}
+    }
+    for (id, worker) in &fleet.workers {
+        if matches!(worker.phase, Phase::Starting | Phase::Stopping) && worker.ready_at.is_none() {
+            events.push(Event::Ready { worker: *id });
+        }
+        if worker.phase == Phase::Draining && !worker.leaving {
+            events.push(Event::Leaving { worker: *id });
+        }
+        events.push(Event::Died { worker: *id, how: "gone".to_owned() });
+    }
+    if next_due(fleet).is_some() {
+        events.push(Event::Due);
+    }
+    events
+}
+
+/// A state without what makes no difference: absolute times, and the numbers of what is no more.
+fn key(fleet: &Fleet, now: Moment) -> String {
+    let from_now = |at: Moment| i128::from(at.0) - i128::from(now.0);
+    let future = |at: Option<Moment>| at.map(from_now);
+    let numbers = fleet.workers.keys().enumerate().map(|(n, id)| (*id, n));
+    let numbers: BTreeMap<WorkerId, usize> = numbers.collect();
+    let mut text = format!("{:?} {:?}", fleet.stage, fleet.remembered.is_some());
+    let age = |generation: crate::model::Generation| fleet.last_generation.0 - generation.0;
+    if let Some(r) = &fleet.rollover {
+        let step = match r.step {
+            Step::Soaking(until) => format!("soaking {}", from_now(until)),
+            step => format!("{step:?}"),
+        };
+        let current: Vec<usize> = r.current.iter().map(|id| numbers[id]).collect();
+        let _ = write!(text, " {} {step} {:?} {current:?}", age(r.generation), r.left);
+    }
+    for s in fleet.services.values() {
+        let hold = match s.hold {
+            Hold::Delayed(at) => format!("{}", from_now(at)),
+            hold => format!("{hold:?}"),
+        };
+        let b = &s.backoff;
+        let streak = (b.early_deaths, future(b.retry_at), future(b.look_at), b.probed);
+        let _ = write!(text, " {} {} {hold} {streak:?}", s.wanted, age(s.generation));
+    }
+    for Worker { seat, generation, phase, deadline, ready_at, drain, leaving, hung, .. } in
+        fleet.workers.values()
+    {
+        let settled = ready_at.map(|at| now.since(at).min(SECOND));
+        let times = (future(*deadline), settled, drain.map(|d| (d.why, from_now(d.until))));
+        let _ = write!(text, " {seat}/{} {phase:?} {times:?} {leaving} {hung}", age(*generation));
+    }
+    text
+}
+
+/// From this state on nobody asks for anything and workers come up: it must end well.
+fn ends_well(fleet: &Fleet, now: Moment) {
+    let mut sim = Sim::resumed(fleet.clone(), now);
+    sim.rest();
+    if sim.fleet.is_stopping() {
+        let left = sim.left == Some(0) || fleet.workers.is_empty();
+        return assert!(left, "{fleet:?}\nends as {:?}", sim.fleet);
+    }
+    let held = sim.fleet.services.values().any(|s| s.hold == Hold::Held);
+    let ready = sim.ready("web");
+    let right = if held { ready == 0 } else { ready == 2 && sim.fleet.is_full(&"web".into()) };
+    let alone = sim.fleet.workers.len() == ready as usize && sim.fleet.rollover.is_none();
+    assert!(right && alone, "{fleet:?}\nends as {:?}", sim.fleet);
+}
+
+fn explore(facts: Plan, depth: usize) -> usize {
+    let start = Sim::started(facts);
+    let mut seen = HashSet::from([key(&start.fleet, start.now)]);
+    let mut edge = vec![(start.fleet, start.now)];
+    for _ in 0..depth {
+        let mut next = Vec::new();
+        for (fleet, now) in &edge {
+            for event in possible(fleet) {
+                let now = match event {
+                    Event::Due => next_due(fleet).map_or(*now, |at| at.max(*now)),
+                    _ => *now,
+                };
+                let mut after = fleet.clone();
+                let actions = decide(&mut after, event.clone(), now);
+                watch::check(fleet, &event, &after, &actions, now);
+                if seen.insert(key(&after, now)) {
+                    ends_well(&after, now);
+                    next.push((after, now));
+                }
+            }
+        }
+        edge = next;
+    }
+    seen.len()
+}
+
+fn facts(step: Option<u32>, soak: u32, max_draining: usize) -> Plan {
+    let mut facts = plan(vec![service("web", 2)]);
+    facts.rollout.step = step;
+    facts.rollout.soak = soak * SECOND;
+    facts.max_draining = max_draining;
+    facts
+}
+
+#[test]
+fn a_rollout_in_one_go_survives_every_order_of_events() {
+    let found = explore(facts(None, 0, 3), 7);
+    assert!(found > 1_000, "only {found} states");
+}
+
+#[test]
+fn a_rollout_in_steps_survives_every_order_of_events() {
+    let found = explore(facts(Some(1), 1, 1), 7);
+    assert!(found > 1_000, "only {found} states");
+}

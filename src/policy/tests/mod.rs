@@ -1,0 +1,21 @@
+//! The rules, one test each, in a simulated world (`sim`) with an invented clock.
+//!
+//! `watch` holds what must be true of every decision; `matrix`, `properties` and `explore` look for
+//! events in an order that nobody thought of.
+
+mod asking;
+mod backing_off;
+mod deaths;
+mod explore;
+mod holding;
+mod matrix;
+mod properties;
+mod reloading;
+mod rescuing;
+mod scaling;
+mod sim;
+mod starting;
+mod stepping;
+mod stopping;
+mod waiting;
+mod watch;

@@ -1,0 +1,282 @@
+//! The words that cross the divide between deciding and doing.
+//!
+//! `master/inbox` makes events, `master/outbox` performs actions; what comes of an action returns as
+//! an event. Nothing here does anything.
+
+use crate::model::fleet::DrainWhy;
+use crate::model::plan::{Idle, Plan};
+use crate::model::{ClientId, Generation, PlanId, Seat, ServiceName, WorkerId};
+use std::time::Duration;
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The first generation is to start, from the plan the fleet was made with.
+    Boot,
+    Signal(Word),
+    Asked {
+        client: ClientId,
+        request: Request,
+    },
+    ClientGone {
+        client: ClientId,
+    },
+    ConfigRead(Result<NewConfig, Vec<String>>),
+    /// The listeners of the reload under way are bound.
+    Opened,
+    OpenFailed {
+        why: String,
+    },
+    /// The sockets for a growing pool are bound, or not.
+    SeatsOpened {
+        service: ServiceName,
+        result: Result<(), String>,
+    },
+    Spawned {
+        worker: WorkerId,
+        pid: i32,
+    },
+    SpawnFailed {
+        worker: WorkerId,
+        why: String,
+    },
+    /// The worker said ready.
+    Ready {
+        worker: WorkerId,
+    },
+    Leaving {
+        worker: WorkerId,
+    },
+    Failed {
+        worker: WorkerId,
+        why: String,
+    },
+    /// Reaped; `how` reads like "killed by SIGSEGV" or "exited with status 1".
+    Died {
+        worker: WorkerId,
+        how: String,
+    },
+    /// Sockets that the plan in force does not name, at this seat (`None`: shared ones), lost the last
+    /// worker that served them.
+    Orphaned {
+        service: ServiceName,
+        seat: Option<Seat>,
+    },
+    /// Figures, every `pulse_interval`.
+    Pulse {
+        workers: Vec<Reading>,
+        queues: Vec<Queue>,
+    },
+    /// A deadline may have passed. Said last, after everything else that has happened: what a worker
+    /// said in time must be heard before its time is up.
+    Due,
+}
+
+/// Signals as words (DESIGN 3), terminal signals already told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Word {
+    Reload,
+    Quit,
+    Terminate,
+    Interrupt,
+    Reopen,
+    Drain,
+    More,
+    Fewer,
+}
+
+/// What a client asks that needs a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    Reload { service: Option<ServiceName>, drained: bool },
+    Stop { fast: bool },
+    Scale { service: ServiceName, workers: u32 },
+    Drain { service: Option<ServiceName> },
+    Resume { service: Option<ServiceName> },
+    Reopen,
+}
+
+/// A config that was read and found good.
+#[derive(Clone, Debug)]
+pub struct NewConfig {
+    pub id: PlanId,
+    pub plan: Plan,
+    /// Services that were added, removed or changed.
+    pub changed: Vec<ServiceName>,
+}
+
+/// One worker's figures, already clamped: nothing here is trusted beyond what it is used for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reading {
+    pub worker: WorkerId,
+    /// The beat word; only its change means anything.
+    pub beat: u64,
+    /// The loop is at work on something (else it waits for events).
+    pub busy: bool,
+    pub busy_total: u64,
+    /// It does not accept: at its connection limit or out of descriptors.
+    pub full: bool,
+}
+
+/// Connections waiting in the sockets of a seat.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    pub service: ServiceName,
+    /// `None` for shared listeners.
+    pub seat: Option<Seat>,
+    pub waiting: u32,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Read and check the config in a child; answered by `ConfigRead`.
+    ReadConfig,
+    /// Bind what `plan` names and is not bound yet, for `seats` seats a service; answered by `Opened`.
+    OpenListeners {
+        plan: PlanId,
+        seats: Vec<(ServiceName, u32)>,
+    },
+    /// `plan` is in force: what it does not name is fenced, unlinked and closed when served.
+    /// `seats` are the pools.
+    Adopt {
+        plan: PlanId,
+        seats: Vec<(ServiceName, u32)>,
+    },
+    /// The plan came to nothing: close what was bound for it alone.
+    Abandon {
+        plan: PlanId,
+    },
+    /// No worker and no decision needs this plan any more.
+    DropPlan {
+        plan: PlanId,
+    },
+    /// Bind one more socket per per-worker listener and seat; answered by `SeatsOpened`.
+    OpenSeats {
+        service: ServiceName,
+        seats: u32,
+    },
+    /// Steer new connections to the first `keep` seats; the others close when served.
+    RetireSeats {
+        service: ServiceName,
+        keep: u32,
+    },
+    /// New connections are refused from now on, queued ones are still served.
+    Fence {
+        service: ServiceName,
+    },
+    Spawn {
+        worker: WorkerId,
+        service: ServiceName,
+        seat: Seat,
+        generation: Generation,
+        plan: PlanId,
+    },
+    /// Whether `health = "ready"` answers 200.
+    Readiness {
+        worker: WorkerId,
+        ready: bool,
+    },
+    Drain {
+        worker: WorkerId,
+        order: DrainOrder,
+    },
+    /// Cut what is left and leave.
+    Finish {
+        worker: WorkerId,
+    },
+    Kill {
+        worker: WorkerId,
+        signal: KillSignal,
+    },
+    /// `to` serves the queue of `seat` too, until `EndRescue`.
+    Rescue {
+        service: ServiceName,
+        seat: Seat,
+        to: WorkerId,
+    },
+    EndRescue {
+        service: ServiceName,
+        seat: Seat,
+        from: WorkerId,
+    },
+
+    /// `to` serves what waits in orphaned sockets, then closes them; with no `to` they are closed.
+    LastRites {
+        service: ServiceName,
+        seat: Option<Seat>,
+        to: Option<WorkerId>,
+    },
+    /// The worker has been reaped: fold its counters, close its channel. `death`: nobody asked.
+    Forget {
+        worker: WorkerId,
+        death: bool,
+    },
+    ReopenLogs {
+        client: Option<ClientId>,
+    },
+    Answer {
+        client: ClientId,
+        answer: Answer,
+    },
+    Note(Note),
+    /// Nothing is left to do.
+    Leave {
+        code: i32,
+    },
+}
+
+/// How a worker is to drain. Which of its listeners it serves to their end the shell knows: those
+/// that nothing names any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainOrder {
+    pub grace: Duration,
+    pub idle: Idle,
+    pub why: DrainWhy,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KillSignal {
+    Term,
+    Kill,
+}
+
+/// What a waiting client is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub ok: bool,
+    pub text: String,
+    pub lines: Vec<String>,
+    pub generation: Option<Generation>,
+}
+
+impl Answer {
+    pub fn good(text: impl Into<String>, generation: Generation) -> Answer {
+        Answer { ok: true, text: text.into(), lines: Vec::new(), generation: Some(generation) }
+    }
+
+    pub fn bad(text: impl Into<String>) -> Answer {
+        Answer { ok: false, text: text.into(), lines: Vec::new(), generation: None }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    Error,
+    Warn,
+    Info,
+    Debug,
+}
+
+/// One act, for the log and for `masterd events`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub level: Level,
+    /// A stable word: `ready`, `died`, `reload_done`, …
+    pub event: &'static str,
+    pub text: String,
+    pub service: Option<ServiceName>,
+    pub seat: Option<Seat>,
+    pub generation: Option<Generation>,
+    pub worker: Option<WorkerId>,
+}
