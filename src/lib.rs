@@ -31,3 +31,4 @@ pub mod scoreboard;
 #[allow(unsafe_code)]
 pub mod sys;
 pub mod wire;
+pub mod worker;

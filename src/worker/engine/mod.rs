@@ -1,0 +1,59 @@
+//! The event engine of a built-in worker: one thread, one mio loop, futures polled when woken.
+//!
+//! `reactor` watches descriptors, `task` keeps futures, `timers` keeps precise delays, `io` is a
+//! socket with readiness. Nothing here knows a service, a config or a message: `worker` joins the
+//! parts in its turn. A `Handle` is what a future may hold of the engine.
+//! Never: blocks outside `Reactor::wait`, starts a thread, logs.
+
+pub mod io;
+pub mod reactor;
+pub mod slab;
+pub mod task;
+pub mod timers;
+
+use crate::model::Moment;
+use crate::sys::clock;
+use std::cell::{Cell, RefCell};
+use std::io::Result;
+use timers::Timers;
+
+/// Bytes one read may take from a socket at most; all connections share this one buffer.
+pub const BUFFER: usize = 64 * 1024;
+
+/// The part of the engine that futures share: cheap, single-threaded, held in an `Rc`.
+#[derive(Debug)]
+pub struct Handle {
+    pub registry: mio::Registry,
+    pub timers: RefCell<Timers>,
+    now: Cell<Moment>,
+    buffer: RefCell<Box<[u8]>>,
+}
+
+impl Handle {
+    /// A handle on the reactor behind `registry`.
+    pub fn new(registry: &mio::Registry) -> Result<Handle> {
+        Ok(Handle {
+            registry: registry.try_clone()?,
+            timers: RefCell::new(Timers::default()),
+            now: Cell::new(Moment(clock::monotonic_ns())),
+            buffer: RefCell::new(vec![0; BUFFER].into_boxed_slice()),
+        })
+    }
+
+    /// The time at which the loop last came back from waiting.
+    pub fn now(&self) -> Moment {
+        self.now.get()
+    }
+
+    /// Reads the clock; called once a turn.
+    pub fn refresh(&self) -> Moment {
+        let now = Moment(clock::monotonic_ns());
+        self.now.set(now);
+        now
+    }
+
+    /// Lends the loop's read buffer. Not to be called from within `f`.
+    pub fn with_buffer<R>(&self, f: impl FnOnce(&mut [u8]) -> R) -> R {
+        f(&mut self.buffer.borrow_mut())
+    }
+}

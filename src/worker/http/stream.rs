@@ -1,0 +1,81 @@
+//! The socket as hyper sees it: bytes in, bytes out, and the moments `Talk` needs to know.
+//!
+//! A client that has sent its request and then its FIN still gets its answer: the end of input is held back
+//! while a request is open (unless its body is cut short). Bytes left over from an earlier hyper are fed first.
+
+use super::talk::Talk;
+use crate::scoreboard::layout::{BYTES_IN, BYTES_OUT};
+use bytes::{Buf, Bytes};
+use hyper::rt::{Read, ReadBufCursor, Write};
+use std::io::Result;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+#[derive(Debug)]
+pub struct Stream {
+    talk: Rc<Talk>,
+    before: Bytes,
+}
+
+impl Stream {
+    /// `before` is read ahead of the socket.
+    pub fn new(talk: Rc<Talk>, before: Bytes) -> Stream {
+        Stream { talk, before }
+    }
+}
+
+impl Read for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut cursor: ReadBufCursor<'_>,
+    ) -> Poll<Result<()>> {
+        if !self.before.is_empty() {
+            let n = self.before.len().min(cursor.remaining());
+            cursor.put_slice(&self.before[..n]);
+            self.before.advance(n);
+            return Poll::Ready(Ok(()));
+        }
+        let talk = &self.talk;
+        if talk.io.at_eof() && talk.holds_back_the_end(cx) {
+            return Poll::Pending;
+        }
+        match talk.io.read(cx, cursor.remaining(), |bytes| cursor.put_slice(bytes)) {
+            Poll::Ready(Ok(0)) if talk.holds_back_the_end(cx) => Poll::Pending,
+            Poll::Ready(Ok(n)) => {
+                talk.heard();
+                talk.shared.slot.add(BYTES_IN, n as u64);
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+            Poll::Pending => {
+                talk.quiet.set(true);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Write for Stream {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
+        let talk = &self.talk;
+        talk.idle.set(false);
+        let sent = talk.io.write(cx, bytes);
+        if let Poll::Ready(Ok(n)) = sent {
+            talk.shared.slot.add(BYTES_OUT, n as u64);
+        }
+        sent
+    }
+
+    /// hyper calls this only when its own buffer is empty.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        self.talk.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closing is the loop's business: it may have to linger.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,75 @@
+//! What the master's orders do, one by one.
+//!
+//! Called by `turn` for each order that could be read. An order that makes no sense now, or comes
+//! without the descriptors it needs, is logged and does nothing.
+
+use super::accept::{Offer, Owner};
+use super::turn::Worker;
+use crate::model::Moment;
+use crate::sys::{listen, shm};
+use crate::wire::order::Order;
+use crate::wire::report::Report;
+use slog::{error, info, warn};
+use std::os::fd::{AsFd, OwnedFd};
+
+/// The most a status document may be, bytes.
+const DOCUMENT_LIMIT: usize = 16 * 1024 * 1024;
+
+impl Worker {
+    pub fn obey(&mut self, order: Order, fds: Vec<OwnedFd>, now: Moment) {
+        match order {
+            Order::Readiness { ready } => self.shared.unready.set(!ready),
+            Order::Drain(terms) => self.begin_drain(&terms, now),
+            Order::Stop => self.stop(),
+            Order::Rescue { seat } if self.drain.is_some() => {
+                info!(self.shared.log, "asked to help seat {seat} while draining: not done");
+            }
+            Order::Rescue { seat } => {
+                // A second rescue of the same seat replaces the first.
+                self.acceptor.let_go(&mut self.conns, Owner::Rescue(seat));
+                self.offer(fds, Owner::Rescue(seat));
+            }
+            Order::EndRescue { seat } => self.acceptor.let_go(&mut self.conns, Owner::Rescue(seat)),
+            Order::LastRites { id } => self.offer(fds, Owner::Rites(id)),
+            Order::EndRites { id } => self.acceptor.let_go(&mut self.conns, Owner::Rites(id)),
+            Order::ReopenLog => match fds.into_iter().next() {
+                Some(fd) => self.sink.reopen(fd),
+                None => warn!(self.shared.log, "told to reopen the log, but no descriptor came"),
+            },
+            Order::Status => self.deliver_status(fds, now),
+        }
+    }
+
+    /// Serves listeners that came through the channel.
+    fn offer(&mut self, fds: Vec<OwnedFd>, owner: Owner) {
+        if fds.is_empty() {
+            warn!(self.shared.log, "told to serve for {owner:?}, but no descriptor came");
+        }
+        let mut served = false;
+        for fd in fds {
+            let tcp = listen::local_address(fd.as_fd()).is_ok();
+            let last_call = matches!(owner, Owner::Rites(_));
+            let offer = Offer { fd, owner, index: 0, exclusive: false, tcp, last_call };
+            match self.acceptor.add(&mut self.conns, offer) {
+                Ok(()) => served = true,
+                Err(e) => error!(self.shared.log, "can't serve a listener for {owner:?}: {e}"),
+            }
+        }
+        if let Owner::Rites(id) = owner
+            && !served
+        {
+            // The master waits for it.
+            self.report(&Report::Closed { rites: Some(id) });
+        }
+    }
+
+    fn deliver_status(&mut self, fds: Vec<OwnedFd>, now: Moment) {
+        let Some(fd) = fds.first() else {
+            return warn!(self.shared.log, "a status document was promised, but no descriptor came");
+        };
+        match shm::read_all(fd.as_fd(), DOCUMENT_LIMIT) {
+            Ok(document) => self.shared.status.deliver(document.into(), now),
+            Err(e) => warn!(self.shared.log, "the status document can't be read: {e}"),
+        }
+    }
+}
