@@ -25,6 +25,7 @@
 pub mod config;
 pub mod inherit;
 pub mod log;
+pub mod master;
 pub mod model;
 pub mod policy;
 pub mod scoreboard;

@@ -1,0 +1,150 @@
+//! The handles: what the master holds of each living worker. Pidfd, channel, read-only slot.
+//!
+//! Made at the spawn, dropped when the worker is reaped. Orders are queued here when the worker does
+//! not read; a worker that leaves too many unread is not waited for.
+
+use crate::config::{Config, Service};
+use crate::model::{ServiceName, WorkerId};
+use crate::scoreboard::view::View;
+use crate::sys::process::Pidfd;
+use crate::sys::scm;
+use crate::wire::order::Order;
+use crate::wire::report::Report;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+/// Orders that may wait for a worker that does not read.
+const QUEUE: usize = 64;
+/// Reports read from one worker in one turn; the rest waits for the next.
+pub const REPORTS_PER_TURN: usize = 32;
+
+pub struct Handle {
+    pub pid: i32,
+    pub pidfd: Pidfd,
+    pub channel: OwnedFd,
+    pub view: View,
+    pub service: ServiceName,
+    /// The config it was started from.
+    pub config: Arc<Config>,
+    /// The channel has reached its end.
+    pub deaf: bool,
+    /// Reports that made no sense; said once in the log.
+    pub nonsense: u64,
+    /// A status could not be sent to it; said once in the log.
+    pub status_failed: bool,
+    unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+}
+
+/// What one look at a channel brought.
+pub enum Heard {
+    Report(Report),
+    /// Not a report, or a broken message.
+    Nonsense(String),
+    /// Nothing more now.
+    Silence,
+    End,
+}
+
+#[derive(Default)]
+pub struct Crew {
+    pub handles: BTreeMap<WorkerId, Handle>,
+}
+
+impl Handle {
+    pub fn new(
+        (pid, pidfd): (i32, Pidfd),
+        channel: OwnedFd,
+        view: View,
+        service: ServiceName,
+        config: Arc<Config>,
+    ) -> Handle {
+        Handle {
+            pid,
+            pidfd,
+            channel,
+            view,
+            service,
+            config,
+            deaf: false,
+            nonsense: 0,
+            status_failed: false,
+            unsent: VecDeque::new(),
+        }
+    }
+
+    /// The service as this worker's config has it.
+    pub fn service(&self) -> Option<&Service> {
+        self.config.services.iter().find(|s| s.name == self.service.0)
+    }
+
+    /// Sends an order, behind those that still wait.
+    pub fn tell(&mut self, order: &Order, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let bytes = serde_json::to_vec(order)?;
+        if self.deaf {
+            return Ok(());
+        }
+        if self.unsent.is_empty() {
+            match scm::send(self.channel.as_fd(), &bytes, fds) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                // It is gone or going: its pidfd will tell.
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                other => return other,
+            }
+        }
+        if self.unsent.len() >= QUEUE {
+            return Err(io::Error::other(format!("{QUEUE} orders wait unread")));
+        }
+        let owned = fds.iter().map(|fd| crate::sys::fd::dup_cloexec(*fd)).collect::<io::Result<Vec<_>>>()?;
+        self.unsent.push_back((bytes, owned));
+        Ok(())
+    }
+
+    /// The channel can take more: sends what waits. Orders that can't be sent are given up, and why
+    /// comes back.
+    pub fn flush(&mut self) -> Vec<io::Error> {
+        let mut failed = Vec::new();
+        while let Some((bytes, fds)) = self.unsent.front() {
+            let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+            match scm::send(self.channel.as_fd(), bytes, &borrowed) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                // It is gone or going: its pidfd will tell.
+                Err(e) if e.kind() == io::ErrorKind::BrokenPipe => self.unsent.clear(),
+                sent => {
+                    failed.extend(sent.err());
+                    self.unsent.pop_front();
+                }
+            }
+        }
+        failed
+    }
+
+    /// Whether this very order waits to be sent.
+    pub fn owes(&self, order: &Order) -> bool {
+        serde_json::to_vec(order).is_ok_and(|bytes| self.unsent.iter().any(|(waiting, _)| *waiting == bytes))
+    }
+
+    /// One message from the worker. Descriptors it may have attached are closed unread.
+    pub fn hear(&mut self, buffer: &mut [u8]) -> Heard {
+        if self.deaf {
+            return Heard::Silence;
+        }
+        match scm::recv(self.channel.as_fd(), buffer) {
+            Ok((0, _)) => {
+                self.deaf = true;
+                Heard::End
+            }
+            Ok((n, _)) => match serde_json::from_slice(&buffer[..n]) {
+                Ok(report) => Heard::Report(report),
+                Err(e) => Heard::Nonsense(e.to_string()),
+            },
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => Heard::Silence,
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => Heard::Nonsense(e.to_string()),
+            Err(_) => {
+                self.deaf = true;
+                Heard::End
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The parent's hands: the shell around `policy::decide`.
+//!
+//! `boot` makes a `Shell` (config, lock, log, control socket) and starts the first generation;
+//! `turn` is the loop: `inbox` turns readiness into events, `decide` answers with actions, `outbox`
+//! performs them, what comes of them are events again. `spawn` forks, `sockets` owns listeners,
+//! `crew` the handles on workers, `control` and `clients` the people, `status` and `progress` tell
+//! them. Single-threaded, never blocks, runs nobody else's code, and makes no decision.
+
+mod asks;
+mod boot;
+mod clients;
+mod config_child;
+mod control;
+mod crew;
+mod holders;
+mod inbox;
+mod notes;
+mod outbox;
+mod progress;
+mod sockets;
+mod spawn;
+mod status;
+mod turn;
+
+pub use boot::{Options, run};

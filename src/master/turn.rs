@@ -1,0 +1,182 @@
+//! The loop: wait, collect events, decide, perform, until there is nothing left to do.
+//!
+//! One `Shell` holds everything the master owns. A turn never blocks but in `poll`.
+
+use super::config_child::Child;
+use super::control::Control;
+use super::crew::Crew;
+use super::sockets::Sockets;
+use super::{inbox, outbox};
+use crate::config::Config;
+use crate::inherit::WorkerMain;
+use crate::log::Sink;
+use crate::model::fleet::Fleet;
+use crate::model::{ClientId, Moment, PlanId, ServiceName, WorkerId};
+use crate::policy::{self, Event};
+use crate::scoreboard::totals::Totals;
+use crate::sys::clock;
+use crate::sys::pidfile::PidFile;
+use crate::sys::signal::SignalFd;
+use mio::{Events, Poll};
+use slog::Logger;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often waiting clients and an unwritable log are looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// Events that one turn takes.
+const CAPACITY: usize = 256;
+/// How long deadlines wait for what has happened and is not heard yet; a worker that never stops
+/// talking puts none off for longer.
+const LATE: Duration = Duration::from_millis(250);
+
+pub struct Shell {
+    pub poll: Poll,
+    pub signals: SignalFd,
+    pub fleet: Fleet,
+    pub sockets: Sockets,
+    pub crew: Crew,
+    pub totals: Totals,
+    pub control: Control,
+    pub sink: Sink,
+    pub log: Logger,
+    pub worker_main: WorkerMain,
+    /// Configs by plan, as long as a worker or a decision needs them.
+    pub plans: BTreeMap<PlanId, Arc<Config>>,
+    /// The config in force.
+    pub config: Arc<Config>,
+    pub config_path: PathBuf,
+    pub last_plan: PlanId,
+    /// The log of a plan that is not in force yet, if it is another one.
+    pub next_log: Option<(PlanId, OwnedFd)>,
+    /// Config children under way, by token number.
+    pub readings: BTreeMap<usize, Reading>,
+    pub last_reading: usize,
+    pub pid: i32,
+    pub pid_file: Option<PidFile>,
+    /// Held as long as the control socket is ours.
+    pub socket_lock: PidFile,
+    pub started_wall: u64,
+    /// Events that came of actions.
+    pub queue: VecDeque<Event>,
+    /// Workers with more reports than one turn reads.
+    pub talkative: BTreeSet<WorkerId>,
+    pub next_pulse: Option<Moment>,
+    pub next_tick: Option<Moment>,
+    /// Last status document made for workers' `status` routes.
+    pub shown: Option<(Moment, Arc<OwnedFd>)>,
+    /// `--daemon`: who waits for the first generation.
+    pub announce: Option<OwnedFd>,
+    /// The first generation has served.
+    pub announced: bool,
+    /// The last error said, for whoever waits for the start.
+    pub last_error: Option<String>,
+    pub leaving: Option<i32>,
+}
+
+/// A config being read, and for whom.
+pub struct Reading {
+    pub child: Child,
+    pub deadline: Moment,
+    pub purpose: Purpose,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Reload,
+    DryRun { client: ClientId, service: Option<ServiceName> },
+}
+
+pub fn now() -> Moment {
+    Moment(clock::monotonic_ns())
+}
+
+/// Runs until the fleet says leave; the exit status.
+pub fn serve(shell: &mut Shell) -> io::Result<i32> {
+    let mut events = Events::with_capacity(CAPACITY);
+    shell.queue.push_back(Event::Boot);
+    loop {
+        digest(shell);
+        if let Some(code) = shell.leaving {
+            return Ok(code);
+        }
+        let timeout = timeout(shell);
+        match shell.poll.poll(&mut events, timeout) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => other?,
+        }
+        let mut batch = inbox::collect(shell, &events);
+        // Deaths and reports, then orders to stop, then the rest: nginx's order of concerns.
+        batch.sort_by_key(inbox::rank);
+        shell.queue.extend(batch);
+        let all_heard = events.iter().count() < CAPACITY && shell.talkative.is_empty();
+        let late = if all_heard { Duration::ZERO } else { LATE };
+        if policy::next_due(&shell.fleet).is_some_and(|at| at + late <= now()) {
+            shell.queue.push_back(Event::Due);
+        }
+        pulse(shell);
+        tick(shell);
+    }
+}
+
+/// Decides on every event and performs what follows, until nothing follows any more.
+fn digest(shell: &mut Shell) {
+    while let Some(event) = shell.queue.pop_front() {
+        let actions = policy::decide(&mut shell.fleet, event, now());
+        outbox::perform(shell, actions);
+    }
+}
+
+fn timeout(shell: &Shell) -> Option<Duration> {
+    if !shell.talkative.is_empty() {
+        return Some(Duration::ZERO);
+    }
+    let readings = shell.readings.values().map(|r| r.deadline).min();
+    let due = [policy::next_due(&shell.fleet), shell.next_pulse, shell.next_tick, readings];
+    let now = now();
+    // mio rounds up to whole milliseconds, so a deadline has passed when poll returns.
+    due.into_iter().flatten().min().map(|at| at.since(now))
+}
+
+fn pulse(shell: &mut Shell) {
+    let now = now();
+    let Some(interval) = policy::pulse_interval(&shell.fleet) else {
+        shell.next_pulse = None;
+        return;
+    };
+    if shell.next_pulse.is_some_and(|at| at > now) {
+        return;
+    }
+    if shell.next_pulse.is_some() {
+        let event = inbox::pulse(shell);
+        shell.queue.push_back(event);
+    }
+    shell.next_pulse = Some(now + interval);
+}
+
+/// Looks after everybody who waits: progress, watchers, slow clients, the log.
+fn tick(shell: &mut Shell) {
+    let now = now();
+    let wanted = shell.control.has_clients() || shell.control.short || shell.sink.pending();
+    if shell.next_tick.is_none_or(|at| at > now) {
+        shell.next_tick = shell.next_tick.filter(|_| wanted).or(wanted.then_some(now + TICK));
+        return;
+    }
+    shell.sink.flush();
+    if shell.control.short {
+        inbox::newcomers(shell);
+    }
+    super::asks::watch(shell);
+    if shell.control.anybody_waits() {
+        let progress = super::progress::of(shell);
+        shell.control.show(&progress, now);
+    }
+    for client in shell.control.sweep(now) {
+        shell.queue.push_back(Event::ClientGone { client });
+    }
+    shell.next_tick = wanted.then_some(now + TICK);
+}
