@@ -22,6 +22,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod config;
 pub mod inherit;
 pub mod log;
