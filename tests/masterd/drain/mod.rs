@@ -1,0 +1,5 @@
+//! Drains: what is open ends by itself, or at the deadline; the verbs that ask for one.
+
+mod deadline;
+mod idle;
+mod verbs;

@@ -1,0 +1,264 @@
+//! A plain HTTP/1.1 client over TCP and unix sockets, exact about how a request was lost.
+//!
+//! `get` for one request, `Conn` for a connection that is kept, fed byte by byte, or left alone.
+//! Every wait has a deadline (`PATIENCE`, or `Conn::patience`).
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixAddr, UnixStream};
+use std::time::{Duration, Instant};
+
+/// How long an answer may take.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why a request got no complete answer.
+#[derive(Debug)]
+pub enum Lost {
+    /// No connection: refused, or not accepted in time.
+    Connect(io::Error),
+    Send(io::Error),
+    /// Closed in good order before the first byte of an answer.
+    NoAnswer,
+    /// Reset, with so many bytes of an answer read.
+    Reset(usize),
+    /// Closed in the middle of an answer, with so many bytes of it read.
+    Cut(usize),
+    /// Nothing, or not the rest, in time.
+    Late(usize),
+    /// Not HTTP, or not what was asked for.
+    Wrong(String),
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Lost::Connect(e) => write!(f, "no connection: {e}"),
+            Lost::Send(e) => write!(f, "could not send: {e}"),
+            Lost::NoAnswer => write!(f, "closed without an answer"),
+            Lost::Reset(n) => write!(f, "reset after {n} bytes"),
+            Lost::Cut(n) => write!(f, "cut off after {n} bytes"),
+            Lost::Late(n) => write!(f, "not in time, {n} bytes had come"),
+            Lost::Wrong(what) => write!(f, "wrong: {what}"),
+        }
+    }
+}
+
+/// A complete answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Response {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+    }
+
+    /// Whether the server closes after this answer.
+    pub fn closes(&self) -> bool {
+        self.header("connection").is_some_and(|v| v.eq_ignore_ascii_case("close"))
+    }
+
+    /// A `name=value` of the body that `Web` configs answer with.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.body.split_ascii_whitespace().find_map(|w| w.strip_prefix(name)?.strip_prefix('='))
+    }
+
+    /// A field that is a number.
+    #[track_caller]
+    pub fn number(&self, name: &str) -> i64 {
+        let found = self.field(name).and_then(|v| v.parse().ok());
+        found.unwrap_or_else(|| panic!("no number {name} in {self:?}"))
+    }
+}
+
+/// One GET on a connection of its own, which the server is asked to close.
+pub fn get(address: &str, path: &str) -> Result<Response, Lost> {
+    let mut conn = Conn::open(address)?;
+    conn.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes())?;
+    conn.receive()
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Conn {
+    stream: Stream,
+    /// Read, and not yet part of an answer.
+    pending: Vec<u8>,
+    pub patience: Duration,
+}
+
+/// Both kinds of stream know these calls.
+macro_rules! either {
+    ($self:expr, $stream:ident => $call:expr) => {
+        match &$self.stream {
+            Stream::Tcp($stream) => $call,
+            Stream::Unix($stream) => $call,
+        }
+    };
+}
+
+impl Conn {
+    /// Connects to "IP:PORT", "unix:PATH" or "unix:@NAME", as `status` shows them.
+    pub fn open(address: &str) -> Result<Conn, Lost> {
+        let stream = Conn::stream_to(address).map_err(Lost::Connect)?;
+        Ok(Conn { stream, pending: Vec::new(), patience: PATIENCE })
+    }
+
+    fn stream_to(address: &str) -> io::Result<Stream> {
+        if let Some(name) = address.strip_prefix("unix:@") {
+            let address = UnixAddr::from_abstract_name(name)?;
+            return Ok(Stream::Unix(UnixStream::connect_addr(&address)?));
+        }
+        if let Some(path) = address.strip_prefix("unix:") {
+            return Ok(Stream::Unix(UnixStream::connect(path)?));
+        }
+        let address: SocketAddr =
+            address.parse().map_err(|_| io::Error::new(ErrorKind::InvalidInput, address.to_owned()))?;
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        Ok(Stream::Tcp(stream))
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: &[u8]) -> Result<(), Lost> {
+        let sent = either!(self, s => {
+            s.set_write_timeout(Some(self.patience)).and_then(|()| { let mut s = s; s.write_all(bytes) })
+        });
+        sent.map_err(Lost::Send)
+    }
+
+    /// A GET that keeps the connection, and its answer.
+    pub fn get(&mut self, path: &str) -> Result<Response, Lost> {
+        self.ask(path)?;
+        self.receive()
+    }
+
+    /// Sends a GET that keeps the connection.
+    pub fn ask(&mut self, path: &str) -> Result<(), Lost> {
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
+    }
+
+    /// Reads one answer.
+    pub fn receive(&mut self) -> Result<Response, Lost> {
+        let end = Instant::now() + self.patience;
+        let head = self.until_head(end)?;
+        let text = String::from_utf8_lossy(&head);
+        let mut lines = text.split("\r\n");
+        let first = lines.next().unwrap_or_default();
+        let status = first.strip_prefix("HTTP/1.").and_then(|l| l.get(2..5)?.parse().ok());
+        let status = status.ok_or_else(|| Lost::Wrong(format!("first line {first:?}")))?;
+        let headers: Vec<(String, String)> = lines
+            .filter_map(|l| l.split_once(':'))
+            .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
+            .collect();
+        let mut response = Response { status, headers, body: String::new() };
+        let length = response.header("content-length").and_then(|v| v.parse().ok());
+        let body = match length {
+            Some(length) => self.take_body(length, end)?,
+            None => return Err(Lost::Wrong(format!("an answer without a length: {text:?}"))),
+        };
+        response.body = String::from_utf8_lossy(&body).into_owned();
+        Ok(response)
+    }
+
+    fn until_head(&mut self, end: Instant) -> Result<Vec<u8>, Lost> {
+        loop {
+            if let Some(at) = self.pending.windows(4).position(|w| w == b"\r\n\r\n") {
+                let mut head: Vec<u8> = self.pending.drain(..at + 4).collect();
+                head.truncate(at);
+                return Ok(head);
+            }
+            self.more(end)?;
+        }
+    }
+
+    fn take_body(&mut self, length: usize, end: Instant) -> Result<Vec<u8>, Lost> {
+        while self.pending.len() < length {
+            self.more(end)?;
+        }
+        Ok(self.pending.drain(..length).collect())
+    }
+
+    /// Reads more; an end or an error is a loss.
+    fn more(&mut self, end: Instant) -> Result<(), Lost> {
+        let had = self.pending.len();
+        match self.read_some(end) {
+            Ok(0) if had == 0 => Err(Lost::NoAnswer),
+            Ok(0) => Err(Lost::Cut(had)),
+            Ok(_) => Ok(()),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(Lost::Late(had)),
+            Err(_) => Err(Lost::Reset(had)),
+        }
+    }
+
+    fn read_some(&mut self, end: Instant) -> io::Result<usize> {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let mut chunk = [0; 16 << 10];
+        let n = either!(self, s => {
+            s.set_read_timeout(Some(left))?;
+            let mut s = s;
+            s.read(&mut chunk)?
+        });
+        self.pending.extend_from_slice(&chunk[..n]);
+        Ok(n)
+    }
+
+    /// Waits until the server has closed; true if it did so in good order and without another byte.
+    pub fn closed_within(&mut self, limit: Duration) -> bool {
+        matches!(self.read_some(Instant::now() + limit), Ok(0)) && self.pending.is_empty()
+    }
+
+    /// How it is right now, without waiting: None if open and silent, else what came instead.
+    pub fn unasked(&mut self) -> Option<Lost> {
+        if !self.pending.is_empty() {
+            return Some(Lost::Wrong(format!("bytes that nobody asked for: {:?}", self.pending)));
+        }
+        let mut byte = [0; 1];
+        let looked = match &self.stream {
+            Stream::Tcp(s) => s.set_nonblocking(true).and_then(|()| s.peek(&mut byte)).and_then(|n| {
+                s.set_nonblocking(false)?;
+                Ok(n)
+            }),
+            // No peek in std; what is read is kept as pending.
+            Stream::Unix(s) => s.set_nonblocking(true).and_then(|()| {
+                let mut s = s;
+                let read = s.read(&mut byte);
+                s.set_nonblocking(false)?;
+                read
+            }),
+        };
+        // Blocking again even after "nothing there".
+        let _ = either!(self, s => s.set_nonblocking(false));
+        match looked {
+            Ok(0) => Some(Lost::NoAnswer),
+            Ok(_) => Some(Lost::Wrong("bytes that nobody asked for".to_owned())),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => None,
+            Err(_) => Some(Lost::Reset(0)),
+        }
+    }
+
+    /// No more will be sent.
+    pub fn shut_write(&self) {
+        let _ = either!(self, s => s.shutdown(Shutdown::Write));
+    }
+
+    /// The local address, for finding this connection in `status --connections`.
+    pub fn local(&self) -> Option<SocketAddr> {
+        match &self.stream {
+            Stream::Tcp(s) => s.local_addr().ok(),
+            Stream::Unix(_) => None,
+        }
+    }
+}

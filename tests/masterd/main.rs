@@ -1,0 +1,20 @@
+//! End-to-end tests: the real binary, real signals, real clients.
+
+mod boot;
+mod control;
+mod crash;
+mod drain;
+mod harness;
+mod http;
+mod identity;
+mod layers;
+mod meddle;
+mod pools;
+mod promises;
+mod reload;
+mod resources;
+mod scoreboard;
+mod shared;
+mod signals;
+mod stop;
+mod tools;

@@ -1,0 +1,219 @@
+//! New generations that do not come up: taken back, told, and nobody outside has noticed.
+
+use crate::harness::{
+    Launch, Load, Master, Mix, Place, SOON, Signal, Web, came_true, get, is_root, procs, wait_until,
+};
+use crate::meddle::{Midwife, children, end, send};
+use std::os::unix::fs::chown;
+use std::os::unix::process::CommandExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+const NOBODY: u32 = 65534;
+
+/// A master without rights, whose workers are to have a priority that only rights can give.
+fn powerless(place: &Place) -> Master {
+    place.config(&Web::new().text());
+    let mut launch = Launch::new(place);
+    if is_root() {
+        chown(place.dir(), Some(NOBODY), Some(NOBODY)).unwrap();
+        launch = launch.with(|command| {
+            command.uid(NOBODY).gid(NOBODY);
+        });
+    }
+    launch.start()
+}
+
+#[test]
+fn workers_that_can_not_start_fail_the_reload_with_their_reason() {
+    let place = Place::new();
+    let master = powerless(&place);
+    for words in ["reload failed", "died", "nice", "priority"] {
+        master.expect_error(words);
+    }
+    let pids = master.ready_pids("web");
+    let load = Load::start(&master.address());
+    for round in 0..5 {
+        place.config(&Web::new().mark("bad").service("limits = { nice = -5 }").text());
+        let asked = Instant::now();
+        let said = master.cli(&["reload"]).expect(1);
+        assert!(asked.elapsed() < Duration::from_secs(5), "it fails at once: {:?}", asked.elapsed());
+        for words in ["worker web/", "before it was ready", "ermission denied", "generation 1 serves on"] {
+            assert!(said.stderr.contains(words), "no {words:?}: {said:?}");
+        }
+        let last = master.status().last_reload.unwrap();
+        assert!(!last.ok && last.generation == 2 + round, "{last:?}");
+        master.wait_status("nothing of it is left", SOON, |s| s.services[0].workers.len() == 2);
+        assert_eq!(master.ready_pids("web"), pids);
+        assert_eq!(get(&master.address(), "/").unwrap().field("mark"), Some("a"));
+    }
+    assert_eq!(master.service("web").listeners.len(), 1);
+    load.wait_answers(50);
+    let report = load.stop();
+    report.assert_nothing_lost();
+    assert_eq!(report.closed_idle, 0);
+    assert_eq!(report.generations, [1].into(), "nobody of the others has answered");
+    place.config(&Web::new().mark("good").text());
+    master.cli(&["reload"]).expect(0);
+    wait_until("every child is reaped", SOON, || procs::zombies(master.pid()).is_empty());
+    end(master);
+}
+
+#[test]
+fn workers_that_never_become_ready_are_given_up_after_the_timeout() {
+    let place = Place::new();
+    let config = Web::new().workers(8).master("ready_timeout = \"400ms\"");
+    let master = Master::start(&place, &config.text());
+    for words in ["reload failed", "was not ready", "killed"] {
+        master.expect_error(words);
+    }
+    let pids = master.ready_pids("web");
+    let load = Load::start(&master.address());
+    // The first child of a reload reads the config; the others are workers. One that is stopped too
+    // late was ready: then the reload has gone well, and the next try counts.
+    let mut caught = None;
+    for _ in 0..20 {
+        let nth = Arc::new(AtomicUsize::new(0));
+        let midwife = Midwife::attend(&master, move |child| {
+            if nth.fetch_add(1, Ordering::Relaxed) > 0 {
+                send(child, Signal::SIGSTOP);
+            }
+        });
+        let before = master.status().generation;
+        let asked = Instant::now();
+        let said = master.cli(&["reload"]);
+        let took = asked.elapsed();
+        // Those that were stopped when they were ready already hold connections.
+        midwife.leave().into_iter().for_each(|child| send(child, Signal::SIGCONT));
+        if said.code == 1 {
+            caught = Some((before, said, took));
+            break;
+        }
+        master.wait_generation(before + 1);
+    }
+    let (before, said, took) = caught.expect("a worker was stopped before it was ready, in one of 20 tries");
+    assert!(took >= Duration::from_millis(380) && took < Duration::from_secs(5), "{took:?}");
+    for words in ["worker web/", "before it was ready: it was not ready after 4", "serves on"] {
+        assert!(said.stderr.contains(words), "no {words:?}: {said:?}");
+    }
+    let status = master.wait_status("nothing of it is left", SOON, |s| {
+        s.services[0].workers.len() == 8 && s.services[0].workers_ready == 8
+    });
+    assert_eq!(status.generation, before);
+    assert!(status.last_reload.is_some_and(|r| !r.ok));
+    if before == 1 {
+        assert_eq!(master.ready_pids("web"), pids, "the old generation was not touched");
+    }
+    load.wait_answers(50);
+    load.stop().assert_nothing_lost();
+    assert!(came_true(SOON, || children(master.pid()).len() == 8), "no stopped child is left behind");
+    end(master);
+}
+
+/// New seats have sockets of their own: until the verdict no connection may be sent to them.
+#[test]
+fn a_growing_generation_that_does_not_come_up_keeps_nobody_waiting() {
+    let place = Place::new();
+    let master = Master::start(&place, &Web::new().text());
+    for words in ["reload failed", "was not ready", "killed"] {
+        master.expect_error(words);
+    }
+    place.config(&Web::new().workers(16).master("ready_timeout = \"1500ms\"").text());
+    let load = Load::with(&master.address(), Mix { fresh: 3, ..Mix::none() });
+    let nth = Arc::new(AtomicUsize::new(0));
+    let midwife = Midwife::attend(&master, move |child| {
+        if nth.fetch_add(1, Ordering::Relaxed) > 0 {
+            send(child, Signal::SIGSTOP);
+        }
+    });
+    let said = master.cli(&["reload"]).expect(1);
+    assert!(said.stderr.contains("it was not ready after 1.5"), "{said:?}");
+    load.wait_answers(100);
+    let report = load.stop();
+    report.assert_nothing_lost();
+    // Those of the old seats that were ready before they were stopped have their share of trouble.
+    midwife.leave().into_iter().for_each(|child| send(child, Signal::SIGCONT));
+    assert!(report.slowest < Duration::from_secs(1), "somebody waited {:?}", report.slowest);
+    master.wait_generation(1);
+    end(master);
+}
+
+#[test]
+fn workers_that_die_at_once_fail_the_reload() {
+    let place = Place::new();
+    let master = Master::start(&place, &Web::new().workers(8).text());
+    for words in ["reload failed", "died"] {
+        master.expect_error(words);
+    }
+    let load = Load::start(&master.address());
+    let (mut failures, mut tries, mut costly) = (0, 0, 0);
+    while failures < 3 {
+        tries += 1;
+        assert!(tries < 60, "{failures} of {tries} reloads met a killer in time");
+        let nth = Arc::new(AtomicUsize::new(0));
+        let midwife = Midwife::attend(&master, move |child| {
+            if nth.fetch_add(1, Ordering::Relaxed) > 0 {
+                send(child, Signal::SIGKILL);
+            }
+        });
+        let before = master.status().generation;
+        let asked = Instant::now();
+        let said = master.cli(&["reload"]);
+        midwife.leave();
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        let status = master.wait_status("all seats are served", SOON, |s| {
+            s.state == "running" && s.services[0].workers_ready == 8
+        });
+        let number = status.last_reload.as_ref().unwrap().generation;
+        let accepted = |line: &str| line.contains(" ready ") && line.contains(&format!(" gen={number} "));
+        costly += usize::from(master.log().lines().any(accepted));
+        if said.code == 1 {
+            failures += 1;
+            assert!(said.stderr.contains("killed by SIGKILL"), "{said:?}");
+            let when = ["before it was ready", "before the verdict"];
+            assert!(when.iter().any(|words| said.stderr.contains(words)), "{said:?}");
+            assert!(said.stderr.contains(&format!("generation {before} serves on")), "{said:?}");
+            assert_eq!(status.generation, before);
+        }
+    }
+    // Those who were killed before they were ready had accepted nothing.
+    let report = load.stop();
+    assert!(report.lost.len() <= 11 * costly, "{costly} generations had a ready worker: {:?}", report.lost);
+    wait_until("every child is reaped", SOON, || procs::zombies(master.pid()).is_empty());
+    end(master);
+}
+
+#[test]
+fn a_killed_config_reader_fails_the_reload_only() {
+    let place = Place::new();
+    let master = Master::start(&place, &Web::new().text());
+    for words in ["reload failed", "died"] {
+        master.expect_error(words);
+    }
+    let load = Load::start(&master.address());
+    let mut met = false;
+    for _ in 0..30 {
+        let nth = Arc::new(AtomicUsize::new(0));
+        let midwife = Midwife::attend(&master, move |child| {
+            if nth.fetch_add(1, Ordering::Relaxed) == 0 {
+                send(child, Signal::SIGKILL);
+            }
+        });
+        let said = master.cli(&["reload"]);
+        midwife.leave();
+        if said.code == 1 && said.stderr.contains("the reading process was killed by SIGKILL") {
+            assert!(said.stderr.contains("masterd.toml") && said.stderr.contains("serves on"), "{said:?}");
+            met = true;
+            break;
+        }
+        let settled =
+            |s: &masterd::wire::status::Status| s.state == "running" && s.services[0].workers_ready == 2;
+        master.wait_status("all seats are served", SOON, settled);
+    }
+    assert!(met, "a config reader was killed while it read, in one of 30 tries");
+    master.cli(&["reload"]).expect(0);
+    load.wait_answers(20);
+    drop(load.stop());
+    end(master);
+}
