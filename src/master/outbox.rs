@@ -48,7 +48,7 @@ fn act(shell: &mut Shell, action: Action) {
     match action {
         Action::ReadConfig => read_config(shell),
         Action::OpenListeners { plan, seats } => open_listeners(shell, plan, &seats),
-        Action::Adopt { plan, seats, .. } => adopt(shell, plan, &seats),
+        Action::Adopt { plan, seats } => adopt(shell, plan, &seats),
         Action::Abandon { plan } => abandon(shell, plan),
         Action::DropPlan { plan } => drop(shell.plans.remove(&plan)),
         Action::OpenSeats { service, seats } => open_seats(shell, service, seats),
