@@ -24,6 +24,8 @@ pub struct Inheritance {
     pub slot: OwnedFd,
     /// Where log lines go; already open.
     pub log: OwnedFd,
+    /// It only shows that it could come up: it takes no listener, says ready and ends.
+    pub trial: bool,
     /// True when the master is root, so that `config.master.user` is to be taken on.
     pub drop_privileges: bool,
 }

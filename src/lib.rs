@@ -12,7 +12,7 @@
 //! | layer | room | may import |
 //! |---|---|---|
 //! | 0 | `sys` | nothing |
-//! | 1 | `model` | nothing |
+//! | 1 | `image`, `model` | nothing |
 //! | 2 | `config`, `wire`, `scoreboard` | `sys`, `model` |
 //! | 3 | `policy` | `model`, `config` |
 //! | between | `inherit`, `log` | `model`, `config`, `sys` |
@@ -24,6 +24,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod image;
 pub mod inherit;
 pub mod log;
 pub mod master;

@@ -18,7 +18,7 @@ use outlet::Outlet;
 use parking_lot::Mutex;
 use slog::{Drain, Level, Logger, OwnedKVList, Record};
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::Arc;
 
@@ -91,6 +91,21 @@ impl Sink {
     /// A CLOEXEC duplicate of the descriptor, for a worker.
     pub fn descriptor(&self) -> std::io::Result<OwnedFd> {
         fd::dup_cloexec(self.shared.lock().outlet.fd())
+    }
+
+    /// Shows the descriptor: for whoever has it survive an exec.
+    pub fn with_descriptor(&self, show: impl FnOnce(BorrowedFd<'_>)) {
+        show(self.shared.lock().outlet.fd());
+    }
+
+    /// The lines that could not be written yet, without what is already written of the first one.
+    pub fn waiting(&self) -> Vec<Vec<u8>> {
+        self.shared.lock().outlet.waiting()
+    }
+
+    /// Goes on where another sink of the same log stopped: its waiting lines, its count of dropped ones.
+    pub fn resume(&self, waiting: impl Iterator<Item = Vec<u8>>, dropped: u64) {
+        self.shared.lock().outlet.resume(waiting, dropped);
     }
 
     fn change(&self, act: impl FnOnce(&mut Shared, LogFormat)) {

@@ -1,7 +1,7 @@
 //! The command line: what may be typed, and what it means.
 //!
-//! `parse` is called once by `main` and gives an `Invocation`; wrong usage, `--help` and
-//! `--version` never come back (exit status 2, 0 and 0). clap's types stay in here, except the
+//! `parse` is called once by `main` and gives an `Invocation`; wrong usage and `--help` never come
+//! back (exit status 2 and 0). clap's types stay in here, except the
 //! `command()` that completions and the manual's test walk.
 //! Never: reads a config, asks a master, looks at the environment.
 
@@ -25,6 +25,8 @@ pub enum Invocation {
     Client { verb: Verb, at: Whereabouts },
     /// Print a completion script.
     Completions { shell: Shell },
+    /// Tell which version this is, and which one serves.
+    Version { at: Whereabouts },
 }
 
 /// The words of `-s`; each is a row of `sys::signal::TABLE`.
@@ -32,6 +34,8 @@ pub enum Invocation {
 pub enum SignalWord {
     /// New generation from the config as it is now (HUP)
     Reload,
+    /// Replace the program by the binary that is there now (USR2)
+    Upgrade,
     /// Graceful stop (QUIT)
     Quit,
     /// Stop as the config's `sigterm` says (TERM)
@@ -45,6 +49,7 @@ impl SignalWord {
     pub fn word(self) -> &'static str {
         match self {
             SignalWord::Reload => "reload",
+            SignalWord::Upgrade => "upgrade",
             SignalWord::Quit => "quit",
             SignalWord::Stop => "stop",
             SignalWord::Reopen => "reopen",
@@ -88,6 +93,15 @@ pub enum Verb {
         dry_run: bool,
         /// Wait until the old generation is gone, too
         #[arg(long, conflicts_with = "dry_run")]
+        drained: bool,
+    },
+    /// Replace the running program by another binary, and wait for the verdict
+    Upgrade {
+        /// The new program; else where the running one was started from
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
+        /// Wait until the old generation is gone, too
+        #[arg(long)]
         drained: bool,
     },
     /// Stop the master: let requests and connections end first, and wait for it
@@ -136,7 +150,7 @@ enum Word {
 
 /// Serves with a pool of workers, and reloads, scales and stops them without dropping a connection.
 #[derive(Debug, Parser)]
-#[command(name = "masterd", version, disable_help_subcommand = true)]
+#[command(name = "masterd", disable_help_subcommand = true)]
 struct Typed {
     /// The config file: to run, to check, or to find the running master by
     #[arg(short = 'c', value_name = "FILE", global = true)]
@@ -156,6 +170,9 @@ struct Typed {
     /// Signal the running master and do not wait
     #[arg(short = 's', value_name = "WORD", value_enum, conflicts_with_all = ["check", "show"])]
     signal: Option<SignalWord>,
+    /// Print name and version, and those of the running master if there is one
+    #[arg(short = 'V', long)]
+    version: bool,
     #[command(subcommand)]
     word: Option<Word>,
 }
@@ -168,13 +185,17 @@ pub fn parse() -> Invocation {
 /// Parses `args`, the program's name first.
 ///
 /// # Errors
-/// clap's own, which knows how to print itself and its exit status; `--help` and `--version` too.
+/// clap's own, which knows how to print itself and its exit status; `--help` too.
 pub fn parse_from<I>(args: I) -> Result<Invocation, clap::Error>
 where
     I: IntoIterator,
     I::Item: Into<OsString> + Clone,
 {
     let typed = Typed::try_parse_from(args)?;
+    if typed.version {
+        let Typed { socket, config, .. } = typed;
+        return Ok(Invocation::Version { at: Whereabouts { socket, config } });
+    }
     match typed.word {
         Some(_) if typed.check || typed.show || typed.daemon || typed.signal.is_some() => {
             Err(wrong("-t, -T, -s and --daemon do not go with a command"))
@@ -281,6 +302,11 @@ mod tests {
                 Verb::Status { service: web(), json: true, watch: true, connections: true },
             ),
             ("reload web --dry-run", Verb::Reload { service: web(), dry_run: true, drained: false }),
+            ("upgrade", Verb::Upgrade { binary: None, drained: false }),
+            (
+                "upgrade --binary new/masterd --drained",
+                Verb::Upgrade { binary: Some("new/masterd".into()), drained: true },
+            ),
             ("stop", Verb::Stop { fast: false }),
             ("stop --fast", Verb::Stop { fast: true }),
             ("scale web 4", Verb::Scale { service: ServiceName::from("web"), workers: 4 }),
@@ -313,9 +339,8 @@ mod tests {
             "masterd -s reload status",
             "masterd --daemon -c a.toml stop",
             "masterd --daemon -t -c a.toml",
-            "masterd -s upgrade",
             "masterd -s",
-            "masterd upgrade",
+            "masterd upgrade /new/masterd",
             "masterd scale web",
             "masterd scale web -1",
             "masterd scale web many",
@@ -330,10 +355,9 @@ mod tests {
     }
 
     #[test]
-    fn help_and_version_are_status_zero() {
-        let version = parsed("masterd --version").unwrap_err();
-        assert_eq!(version.exit_code(), 0);
-        assert_eq!(version.to_string(), format!("masterd {}\n", env!("CARGO_PKG_VERSION")));
+    fn help_is_status_zero_and_version_goes_before_all() {
+        assert_eq!(good("masterd --version"), Invocation::Version { at: at(None, None) });
+        assert_eq!(good("masterd -V -c a.toml"), Invocation::Version { at: at(None, Some("a.toml")) });
         for verb in command().get_subcommands() {
             let error = parsed(&format!("masterd {} --help", verb.get_name())).unwrap_err();
             assert_eq!(error.exit_code(), 0, "{}", verb.get_name());

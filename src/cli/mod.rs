@@ -2,7 +2,7 @@
 //!
 //! `main` calls `parse` and hands everything but `Invocation::Run` to `run_client`, which gives the
 //! exit status of DESIGN 3. Rooms: `args` (what may be typed), `find` (where the master is), `client`
-//! (talking to it), `verbs`, `events` and `signal` (acts), `status` (the view) with `table` and
+//! (talking to it), `verbs`, `events` and `signal` (acts), `version`, `status` (the view) with `table` and
 //! `text`, `check` (`-t`). This side may block, start threads and be killed at any time; nothing the
 //! master does depends on it.
 
@@ -24,6 +24,7 @@ mod table;
 mod tests;
 mod text;
 mod verbs;
+mod version;
 mod view;
 mod workers;
 
@@ -50,6 +51,7 @@ fn dispatch(invocation: &Invocation, console: &mut Console) -> Result<(), Failur
         Invocation::Check { config, show } => check::check(config, *show, console),
         Invocation::Signal { word, at } => signal::send(*word, &find(at, named_socket())?),
         Invocation::Client { verb, at } => client_verb(verb, at, console),
+        Invocation::Version { at } => version::tell(at, named_socket(), console),
         Invocation::Completions { shell } => completions::print(*shell, console),
     }
 }
@@ -62,6 +64,7 @@ fn client_verb(verb: &Verb, at: &Whereabouts, console: &mut Console) -> Result<(
         }
         Verb::Events => return events::follow(&socket, console),
         Verb::Reload { service, dry_run, drained } => Request::Reload { service, dry_run, drained },
+        Verb::Upgrade { binary, drained } => Request::Upgrade { binary: absolute(binary)?, drained },
         Verb::Stop { fast } => Request::Stop { fast },
         Verb::Scale { service, workers } => Request::Scale { service, workers },
         Verb::Drain { service } => Request::Drain { service },
@@ -69,6 +72,15 @@ fn client_verb(verb: &Verb, at: &Whereabouts, console: &mut Console) -> Result<(
         Verb::Reopen => Request::Reopen,
     };
     verbs::act(&socket, &request, console)
+}
+
+/// The master has another folder to start from.
+fn absolute(binary: Option<PathBuf>) -> Result<Option<String>, Failure> {
+    let Some(path) = binary else { return Ok(None) };
+    let wrong = |why: String| Failure::new(console::Exit::Usage, format!("{}: {why}", path.display()));
+    let full = std::path::absolute(&path).map_err(|e| wrong(e.to_string()))?;
+    let text = full.into_os_string().into_string();
+    text.map(Some).map_err(|_| wrong("a path that is not UTF-8 can't be sent".to_owned()))
 }
 
 fn named_socket() -> Option<PathBuf> {

@@ -51,6 +51,12 @@ fn headline(status: &Status, now_ns: u64, wrong: usize) -> Line {
 /// What concerns the master as a whole.
 fn about(status: &Status, now_ns: u64) -> Vec<Line> {
     let mut lines = vec![Line::new(Tone::Faint, &format!("  config: {}", status.config))];
+    if !status.binary.is_empty() {
+        let (binary, version) = (clean(&status.binary), fit(&clean(&status.version), 20));
+        let text =
+            format!("  binary: {binary}, masterd {version} for {}", since(&status.version_since, now_ns));
+        lines.push(Line::new(Tone::Faint, &text));
+    }
     match &status.last_reload {
         None => lines.push(Line::new(Tone::Faint, "  last reload: none")),
         Some(reload) if reload.ok => {
@@ -71,12 +77,26 @@ fn about(status: &Status, now_ns: u64) -> Vec<Line> {
             lines.extend(Line::sentence(Tone::Bad, WRONG, &text, 6));
         }
     }
+    lines.extend(last_upgrade(status, now_ns));
     if status.log_lines_dropped > 0 {
         let text =
             format!("{} log lines were lost: the log could not be written", count(status.log_lines_dropped));
         lines.extend(Line::sentence(Tone::Bad, WRONG, &text, 1));
     }
     lines
+}
+
+fn last_upgrade(status: &Status, now_ns: u64) -> Vec<Line> {
+    let Some(upgrade) = &status.last_upgrade else { return Vec::new() };
+    let ago = since(&upgrade.at, now_ns);
+    let version = upgrade.version.as_deref().map(|v| format!("masterd {}", fit(&clean(v), 20)));
+    if upgrade.ok {
+        let text = format!("  last upgrade: {ago} ago, {} took over", version.unwrap_or_default());
+        return vec![Line::new(Tone::Faint, &text)];
+    }
+    let to = version.map_or(String::new(), |v| format!(" to {v}"));
+    let why = upgrade.error.as_deref().unwrap_or("no reason was given");
+    Line::sentence(Tone::Bad, WRONG, &format!("the last upgrade{to} failed {ago} ago: {why}"), 6)
 }
 
 /// A pool that is not full is no surprise while the master is at work on it.

@@ -39,6 +39,19 @@ impl Outlet {
         self.fd.as_fd()
     }
 
+    pub(super) fn waiting(&self) -> Vec<Vec<u8>> {
+        // What is written of the first one is left out: the rest of it is to follow.
+        let rest =
+            |(n, line): (usize, &Vec<u8>)| if n == 0 { line[self.written..].to_vec() } else { line.clone() };
+        self.ring.iter().enumerate().map(rest).collect()
+    }
+
+    pub(super) fn resume(&mut self, waiting: impl Iterator<Item = Vec<u8>>, dropped: u64) {
+        self.ring = waiting.collect();
+        self.held = self.ring.iter().map(Vec::len).sum();
+        (self.written, self.dropped) = (0, dropped);
+    }
+
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
     }

@@ -54,6 +54,7 @@ fn asked(shell: &mut Shell, client: ClientId, request: Request, out: &mut Vec<Ev
             return dry_run(shell, client, service);
         }
         Request::Reload { service, drained, .. } => Ask::Reload { service, drained },
+        Request::Upgrade { binary, drained } => Ask::Upgrade { binary, drained },
         Request::Stop { fast } => Ask::Stop { fast },
         Request::Scale { service, workers } => Ask::Scale { service, workers },
         Request::Drain { service } => Ask::Drain { service },
@@ -91,6 +92,8 @@ pub fn document(shell: &mut Shell, only: Option<&ServiceName>, connections: bool
         config: &shell.config,
         pid: shell.pid,
         started_wall: shell.started_wall,
+        image_since: shell.image_since,
+        binary: &shell.origin.binary,
         dropped: shell.sink.dropped(),
         now: now(),
         now_wall: clock::wall_ns(),
@@ -156,6 +159,12 @@ fn dry_run(shell: &mut Shell, client: ClientId, service: Option<ServiceName>) {
     if let Err(why) = started {
         shell.control.finish(client, failed(format!("cannot read the config: {why}"), Vec::new()), now());
     }
+}
+
+/// A dry run that an upgrade has cut short.
+pub fn interrupted(shell: &mut Shell, client: ClientId) {
+    let text = "the binary is being replaced: ask again".to_owned();
+    shell.control.finish(client, failed(text, Vec::new()), now());
 }
 
 fn failed(text: String, lines: Vec<String>) -> Done {

@@ -10,20 +10,24 @@ use super::inbox::{CONTROL, SIGNALS, describe};
 use super::outbox;
 use super::sockets::Sockets;
 use super::turn::{self, Shell};
+use super::upgrade::candidate::Candidate;
 use crate::config::{self, Config};
+use crate::image;
 use crate::inherit::WorkerMain;
 use crate::log::Sink;
 use crate::model::PlanId;
 use crate::model::fleet::Fleet;
+use crate::policy::Event;
 use crate::scoreboard::totals::Totals;
 use crate::sys::fork::{self, Side};
 use crate::sys::pidfile::{PidFile, PidFileError};
 use crate::sys::process::{self, Exit};
 use crate::sys::signal::{self, SignalFd, Word};
-use crate::sys::{clock, fd, limits, title};
+use crate::sys::{clock, exec, fallback, fd, limits, title};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -35,6 +39,16 @@ use std::sync::Arc;
 pub struct Options {
     pub config: PathBuf,
     pub daemon: bool,
+    /// The arguments of this process, its name first, for the image of a later binary.
+    pub args: Vec<CString>,
+}
+
+/// Where this image came from, and so where the next one is looked for.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Absolute; symbolic links are kept, so that a link that is switched leads to the new binary.
+    pub binary: PathBuf,
+    pub args: Vec<CString>,
 }
 
 /// Why there is no master: exit status and sentence.
@@ -61,6 +75,8 @@ fn start(options: &Options, worker_main: WorkerMain) -> Result<i32, Refusal> {
     signal::block_all().map_err(failed("block signals"))?;
     fd::fill_standard().map_err(failed("open /dev/null for closed standard descriptors"))?;
     let path = std::path::absolute(&options.config).map_err(failed("find the config"))?;
+    // Before a daemon leaves its folder.
+    let origin = Origin { binary: exec::located(options.args.first()), args: options.args.clone() };
     let config = read_config(&path)?;
     // More descriptors than the soft limit may be needed; with a hard limit as low, `reload` says so.
     if let Ok((_, hard)) = limits::nofile() {
@@ -68,21 +84,36 @@ fn start(options: &Options, worker_main: WorkerMain) -> Result<i32, Refusal> {
     }
     let announce = if options.daemon { Some(daemonize(&config)?) } else { None };
     let told = announce.as_ref().and_then(|fd| fd::dup_cloexec(fd.as_fd()).ok());
-    let ended = prepare(path, config, worker_main, announce).and_then(|mut shell| {
-        let ended = turn::serve(&mut shell).map_err(failed("wait for events"));
-        let to_file = shell.config.master.log.file.is_some();
-        let error = shell.last_error.clone().filter(|_| to_file && !shell.announced);
-        finish(shell);
-        match (ended?, error) {
-            (code @ 1.., Some(text)) => Err(Refusal(code, text)),
-            (code, _) => Ok(code),
-        }
-    });
+    let ended = prepare(path, config, worker_main, origin, announce).and_then(conduct);
     if let (Err(Refusal(_, text)), Some(waiting)) = (&ended, told) {
         // Whoever waits may have gone; there is nobody else to tell.
         let _ = std::fs::File::from(waiting).write_all(text.as_bytes());
     }
     ended
+}
+
+/// Serves to the end.
+fn conduct(mut shell: Shell) -> Result<i32, Refusal> {
+    let ended = turn::serve(&mut shell).map_err(failed("wait for events"));
+    if let Err(Refusal(_, why)) = &ended {
+        // On trial the old image goes on; else it does nothing.
+        fallback::go_back(why);
+    }
+    let to_file = shell.config.master.log.file.is_some();
+    let error = shell.last_error.clone().filter(|_| to_file && !shell.announced);
+    finish(shell);
+    match (ended?, error) {
+        (code @ 1.., Some(text)) => Err(Refusal(code, text)),
+        (code, _) => Ok(code),
+    }
+}
+
+/// Goes on where another image stopped, to the end; the exit status.
+pub fn resume(shell: Shell) -> i32 {
+    conduct(shell).unwrap_or_else(|Refusal(code, text)| {
+        eprintln!("masterd: {text}");
+        code
+    })
 }
 
 /// Reads the first config in a child, as every other one.
@@ -192,24 +223,26 @@ fn prepare(
     path: PathBuf,
     config: Config,
     worker_main: WorkerMain,
+    origin: Origin,
     announce: Option<OwnedFd>,
 ) -> Result<Shell, Refusal> {
     let claims = claim(&config)?;
-    let machinery = match machinery(&claims.control) {
-        Ok(machinery) => machinery,
-        Err(refusal) => {
+    let made = machinery(&claims.control).and_then(|parts| Ok((parts, Totals::create()?)));
+    let ((poll, signals), totals) = match made {
+        Ok(made) => made,
+        Err(e) => {
             claims.give_back();
-            return Err(refusal);
+            return Err(Refusal(1, format!("cannot get what a master needs: {e}")));
         }
     };
     let Claims { pid_file, control, socket_lock, sink } = claims;
-    let (poll, signals, totals) = machinery;
     title::set(&format!("masterd: master ({})", path.display()));
     let plan = PlanId(1);
     let config = Arc::new(config);
     let log = sink.logger("master");
     let pid = process::pid();
-    slog::info!(log, "masterd {} starts", env!("CARGO_PKG_VERSION"); "pid" => pid, "config" => %path.display());
+    slog::info!(log, "masterd {} starts", image::version(); "pid" => pid, "config" => %path.display());
+    let started_wall = clock::wall_ns();
     Ok(Shell {
         poll,
         signals,
@@ -231,8 +264,14 @@ fn prepare(
         pid,
         pid_file,
         socket_lock,
-        started_wall: clock::wall_ns(),
-        queue: VecDeque::new(),
+        started_wall,
+        image_since: started_wall,
+        origin,
+        candidate: None,
+        proved: None,
+        crossing: None,
+        trial: None,
+        queue: VecDeque::from([Event::Boot]),
         talkative: BTreeSet::new(),
         next_pulse: None,
         next_tick: None,
@@ -282,18 +321,17 @@ fn claim(config: &Config) -> Result<Claims, Refusal> {
     }
 }
 
-fn machinery(control: &Control) -> Result<(Poll, SignalFd, Totals), Refusal> {
-    process::make_undumpable().map_err(failed("become non-dumpable"))?;
-    let poll = Poll::new().map_err(failed("make an epoll instance"))?;
+/// The parts of the loop, which every image makes anew; signals and control socket are watched.
+pub fn machinery(control: &Control) -> io::Result<(Poll, SignalFd)> {
+    // exec undoes it.
+    process::make_undumpable()?;
+    let poll = Poll::new()?;
     let numbers: Vec<i32> = signal::TABLE.iter().map(|e| e.number).collect();
-    let signals = SignalFd::new(&numbers).map_err(failed("make a signalfd"))?;
+    let signals = SignalFd::new(&numbers)?;
     let source = signals.as_raw_fd();
-    poll.registry()
-        .register(&mut SourceFd(&source), SIGNALS, Interest::READABLE)
-        .and_then(|()| control.register(poll.registry(), CONTROL))
-        .map_err(failed("watch signals and control socket"))?;
-    let totals = Totals::create().map_err(failed("make the scoreboard"))?;
-    Ok((poll, signals, totals))
+    poll.registry().register(&mut SourceFd(&source), SIGNALS, Interest::READABLE)?;
+    control.register(poll.registry(), CONTROL)?;
+    Ok((poll, signals))
 }
 
 fn lock_pid_file(path: &Path) -> Result<PidFile, Refusal> {
@@ -384,6 +422,7 @@ pub fn announce_start(shell: &mut Shell) {
 fn finish(mut shell: Shell) {
     slog::info!(shell.log, "masterd leaves"; "pid" => shell.pid);
     shell.readings.values().for_each(|reading| reading.child.end());
+    shell.candidate.iter().for_each(Candidate::end);
     shell.control.farewell(turn::now());
     shell.sockets.close_all();
     let complain = |what: &str, result: io::Result<()>| {

@@ -3,11 +3,12 @@
 //! Whatever a client does (nothing, one byte a second, a gigabyte without a newline, never reading),
 //! it costs the master one small struct until its deadline, and never a wait.
 
-use crate::model::Moment;
+use crate::model::{ClientId, Moment};
 use crate::sys::net;
 use crate::wire::control::{Done, Outcome, Progress, REQUEST_LIMIT, Reply, Request};
+use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 /// A client must have said what it wants by then.
@@ -21,7 +22,7 @@ const BACKLOG: usize = 256 << 10;
 const READ_AT_ONCE: usize = 64 << 10;
 
 /// What a client is here for.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Wants {
     /// Has not said yet.
     Unknown,
@@ -47,6 +48,19 @@ pub struct Client {
     deadline: Moment,
 }
 
+/// A conversation as it stands, for another image; the socket goes beside it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClientRecord {
+    pub id: u64,
+    wants: Wants,
+    shown: Option<Progress>,
+    /// What it has said of a request that is not whole yet.
+    input: Vec<u8>,
+    /// What it has not been written yet.
+    output: Vec<u8>,
+    deadline: Moment,
+}
+
 /// What a read brought.
 pub enum Said {
     Nothing,
@@ -62,8 +76,20 @@ impl Client {
         Client { fd, wants: Wants::Unknown, shown: None, input, output, written: 0, deadline }
     }
 
-    pub fn raw(&self) -> RawFd {
-        self.fd.as_raw_fd()
+    pub fn record(&self, id: ClientId) -> ClientRecord {
+        ClientRecord {
+            id: id.0,
+            wants: self.wants.clone(),
+            shown: self.shown.clone(),
+            input: self.input.clone(),
+            output: self.output[self.written..].to_vec(),
+            deadline: self.deadline,
+        }
+    }
+
+    pub fn restore(fd: OwnedFd, record: ClientRecord) -> Client {
+        let ClientRecord { wants, shown, input, output, deadline, .. } = record;
+        Client { fd, wants, shown, input, output, written: 0, deadline }
     }
 
     /// SO_PEERCRED: pid, uid and gid of whoever connected.
@@ -167,6 +193,12 @@ impl Client {
                 true
             }
         }
+    }
+}
+
+impl AsFd for Client {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

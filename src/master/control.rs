@@ -3,7 +3,7 @@
 //! Root and the master's own uid only (SO_PEERCRED). Requests that need a decision become events;
 //! status, dry runs and events are served by the shell, which reads and decides nothing.
 
-use super::clients::{Client, Said, Wants};
+use super::clients::{Client, ClientRecord, Said, Wants};
 use crate::model::{ClientId, Moment};
 use crate::sys::listen::{self, FileId};
 use crate::sys::{net, process};
@@ -12,7 +12,7 @@ use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +37,37 @@ impl Control {
     pub fn bind(path: &Path) -> io::Result<Control> {
         let (listener, file) = listen::unix(path, 128, 0o600, (None, None))?;
         Ok(Control { listener, path: path.to_owned(), file, clients: BTreeMap::new(), last: 0, short: false })
+    }
+
+    /// What another image left: the listening socket, and the clients in conversation.
+    pub fn restore(
+        listener: OwnedFd,
+        path: PathBuf,
+        file: FileId,
+        last: u64,
+        clients: Vec<(OwnedFd, ClientRecord)>,
+    ) -> Control {
+        let clients = clients.into_iter().map(|(fd, r)| (ClientId(r.id), Client::restore(fd, r))).collect();
+        Control { listener, path, file, clients, last, short: false }
+    }
+
+    /// Where the socket is, which file it is, and the number of the last client.
+    pub fn place(&self) -> (&Path, FileId, u64) {
+        (&self.path, self.file, self.last)
+    }
+
+    /// Every conversation as it stands.
+    pub fn record(&self) -> Vec<ClientRecord> {
+        self.clients.iter().map(|(id, client)| client.record(*id)).collect()
+    }
+
+    pub fn descriptors(&self) -> impl Iterator<Item = (ClientId, BorrowedFd<'_>)> {
+        self.clients.iter().map(|(id, client)| (*id, client.as_fd()))
+    }
+
+    /// Watches the clients that were restored; one that can't be watched is let go.
+    pub fn register_clients(&mut self, registry: &Registry) {
+        self.clients.retain(|id, client| watch(registry, *id, client).is_ok());
     }
 
     pub fn register(&self, registry: &Registry, token: Token) -> io::Result<()> {
@@ -65,10 +96,8 @@ impl Control {
         }
         self.last += 1;
         let id = ClientId(self.last);
-        let token = Token(CLIENT_TOKENS + usize::try_from(id.0).unwrap_or(0));
-        let both = Interest::READABLE | Interest::WRITABLE;
         let mut client = Client::new(fd, now);
-        if registry.register(&mut SourceFd(&client.raw()), token, both).is_err() {
+        if watch(registry, id, &client).is_err() {
             return;
         }
         if !permitted(&client) {
@@ -186,6 +215,18 @@ impl Control {
     pub fn remove(&self) -> io::Result<bool> {
         listen::unix_unlink(&self.path, self.file)
     }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
+fn watch(registry: &Registry, id: ClientId, client: &Client) -> io::Result<()> {
+    let token = Token(CLIENT_TOKENS + usize::try_from(id.0).unwrap_or(0));
+    let both = Interest::READABLE | Interest::WRITABLE;
+    registry.register(&mut SourceFd(&client.as_fd().as_raw_fd()), token, both)
 }
 
 pub fn done(outcome: Outcome, text: impl Into<String>) -> Reply {

@@ -25,6 +25,8 @@ pub struct Handle {
     pub pidfd: Pidfd,
     pub channel: OwnedFd,
     pub view: View,
+    /// The slot's memfd, opened read-only: a later image maps it again.
+    pub slot: OwnedFd,
     pub service: ServiceName,
     /// The config it was started from.
     pub config: Arc<Config>,
@@ -34,7 +36,7 @@ pub struct Handle {
     pub nonsense: u64,
     /// A status could not be sent to it; said once in the log.
     pub status_failed: bool,
-    unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
+    pub(super) unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
 }
 
 /// What one look at a channel brought.
@@ -56,7 +58,7 @@ impl Handle {
     pub fn new(
         (pid, pidfd): (i32, Pidfd),
         channel: OwnedFd,
-        view: View,
+        (view, slot): (View, OwnedFd),
         service: ServiceName,
         config: Arc<Config>,
     ) -> Handle {
@@ -65,6 +67,7 @@ impl Handle {
             pidfd,
             channel,
             view,
+            slot,
             service,
             config,
             deaf: false,

@@ -7,6 +7,7 @@ use super::asks;
 use super::control::CLIENT_TOKENS;
 use super::crew::{Heard, REPORTS_PER_TURN};
 use super::turn::{Shell, now};
+use super::upgrade::candidate;
 use crate::model::WorkerId;
 use crate::policy::{Event, Queue, Reading, Word};
 use crate::sys::process::{self, Exit};
@@ -17,6 +18,7 @@ use mio::{Events, Token};
 
 pub const SIGNALS: Token = Token(0);
 pub const CONTROL: Token = Token(1);
+pub const CANDIDATE: Token = Token(2);
 /// Workers have two tokens each: pidfd and channel.
 const WORKER_TOKENS: usize = 16;
 const READING_TOKENS: usize = 1 << 61;
@@ -54,6 +56,7 @@ pub fn collect(shell: &mut Shell, events: &Events) -> Vec<Event> {
         match event.token() {
             SIGNALS => signals(shell, &mut out),
             CONTROL => newcomers(shell),
+            CANDIDATE => candidate::ended(shell, &mut out),
             Token(n) if n >= CLIENT_TOKENS => asks::client_ready(shell, Token(n), &mut out),
             Token(n) if n >= READING_TOKENS => reading_ended(shell, n - READING_TOKENS, &mut out),
             Token(n) => worker_ready(shell, n, event.is_writable(), &mut out),
@@ -91,13 +94,10 @@ fn meaning(shell: &mut Shell, caught: &Caught) -> Option<Event> {
             strangers(shell);
             return None;
         }
-        signal::Word::Upgrade => {
-            slog::warn!(shell.log, "this version can't replace its binary yet: USR2 changes nothing");
-            return None;
-        }
         signal::Word::Reload if caught.from_kernel => Word::Quit,
         signal::Word::Drain | signal::Word::More | signal::Word::Fewer if caught.from_kernel => return None,
         signal::Word::Reload => Word::Reload,
+        signal::Word::Upgrade => Word::Upgrade,
         signal::Word::Quit => Word::Quit,
         signal::Word::Terminate => Word::Terminate,
         signal::Word::Interrupt => Word::Interrupt,
@@ -114,6 +114,7 @@ fn strangers(shell: &Shell) {
     let mine = |pid: i32| {
         shell.crew.handles.values().any(|h| h.pid == pid)
             || shell.readings.values().any(|r| r.child.pid == pid)
+            || shell.candidate.as_ref().is_some_and(|c| c.pid == pid)
     };
     match process::reap_strangers(&mine) {
         Ok(reaped) => {

@@ -4,7 +4,7 @@
 //! `turn` is the loop: `inbox` turns readiness into events, `decide` answers with actions, `outbox`
 //! performs them, what comes of them are events again. `spawn` forks, `sockets` owns listeners,
 //! `crew` the handles on workers, `control` and `clients` the people, `status` and `progress` tell
-//! them. Single-threaded, never blocks, runs nobody else's code, and makes no decision.
+//! them. `handover` is what one image leaves to the next, `upgrade` how it gets there. Single-threaded, never blocks, runs nobody else's code, and makes no decision.
 
 mod asks;
 mod boot;
@@ -12,6 +12,7 @@ mod clients;
 mod config_child;
 mod control;
 mod crew;
+mod handover;
 mod holders;
 mod inbox;
 mod notes;
@@ -21,5 +22,7 @@ mod sockets;
 mod spawn;
 mod status;
 mod turn;
+mod upgrade;
 
 pub use boot::{Options, run};
+pub use upgrade::inherited;

@@ -7,6 +7,8 @@ use super::holders::Orphan;
 use super::notes;
 use super::spawn::{self, Birth};
 use super::turn::{Purpose, Shell, now};
+use super::upgrade::candidate;
+use super::upgrade::crossing::{self, Crossing};
 use crate::config::Config;
 use crate::model::fleet::{DrainWhy, Draining, Stage, Worker};
 use crate::model::{ClientId, Phase, PlanId, Seat, ServiceName, WorkerId};
@@ -47,6 +49,15 @@ pub fn perform(shell: &mut Shell, actions: Vec<Action>) {
 fn act(shell: &mut Shell, action: Action) {
     match action {
         Action::ReadConfig => read_config(shell),
+        Action::StartCandidate { binary } => {
+            if let Err(refused) = candidate::start(shell, binary.as_deref()) {
+                shell.queue.push_back(Event::Candidate(Err(refused)));
+            }
+        }
+        Action::CancelUpgrade => crossing::cancel(shell),
+        Action::ExecImage => shell.crossing = Some(Crossing::Forward),
+        Action::GoBack => shell.crossing = Some(Crossing::Back),
+        Action::CommitImage { binary } => crossing::commit(shell, binary),
         Action::OpenListeners { plan, seats } => open_listeners(shell, plan, &seats),
         Action::Adopt { plan, seats } => adopt(shell, plan, &seats),
         Action::Abandon { plan } => abandon(shell, plan),
@@ -274,6 +285,8 @@ fn forget(shell: &mut Shell, worker: WorkerId, death: bool) {
     shell.sockets.forget(worker);
     shell.talkative.remove(&worker);
     let Some(mut handle) = shell.crew.handles.remove(&worker) else { return };
+    // Before its counters are in the totals: whoever finds the state must not add them once more.
+    crossing::checkpoint(shell);
     let last = handle.view.figures();
     let fleet = &shell.fleet;
     let in_use = |name: &str| fleet.services.contains_key(&ServiceName::from(name));
@@ -334,7 +347,7 @@ fn say(shell: &mut Shell, note: &Note) {
     if note.level == Level::Error {
         shell.last_error = Some(note.text.clone());
     }
-    if matches!(note.event, "reload_done" | "reload_failed" | "started") {
+    if matches!(note.event, "reload_done" | "reload_failed" | "started" | "upgrade_done") {
         let ok = note.event != "reload_failed";
         let generation = shell.fleet.last_generation.0;
         shell.totals.note_reload(shell.fleet.serving.0, clock::wall_ns(), ok, generation);

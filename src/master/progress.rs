@@ -3,7 +3,7 @@
 //! Says what the master itself waits for at this moment, not what one client asked.
 
 use super::turn::{Shell, now};
-use crate::model::fleet::{Fleet, Rollover, Step};
+use crate::model::fleet::{Fleet, Rollover, Step, UpgradeStep};
 use crate::model::{Class, Generation, Moment, Phase};
 use crate::policy::Request;
 use crate::scoreboard::view::Figures;
@@ -13,6 +13,7 @@ use crate::wire::control::Progress;
 pub fn asked(request: &Request) -> Progress {
     let stage = match request {
         Request::Reload { .. } => "reload",
+        Request::Upgrade { .. } => "upgrade",
         Request::Stop { .. } => "stop",
         Request::Scale { .. } => "scale",
         Request::Drain { .. } => "drain",
@@ -28,10 +29,25 @@ pub fn of(shell: &mut Shell) -> Progress {
     if let Some(rollover) = &shell.fleet.rollover {
         return rolling(&shell.fleet, rollover, now);
     }
+    if let Some(upgrade) = &shell.fleet.upgrade {
+        return upgrading(&shell.fleet, upgrade.step);
+    }
     match shell.fleet.draining_generations().first() {
         Some(oldest) => draining(shell, *oldest, now),
         None => settling(&shell.fleet),
     }
+}
+
+fn upgrading(fleet: &Fleet, step: UpgradeStep) -> Progress {
+    let (stage, text) = match step {
+        UpgradeStep::WaitingForRoom => {
+            let n = fleet.draining_generations().len();
+            ("waiting", format!("waiting: {n} generations still drain"))
+        }
+        UpgradeStep::Candidate(_) => ("candidate", "the new binary is tried".to_owned()),
+        UpgradeStep::Executing | UpgradeStep::Trial => ("executing", "the new binary takes over".to_owned()),
+    };
+    Progress { stage: stage.to_owned(), text, ..Progress::default() }
 }
 
 fn rolling(fleet: &Fleet, rollover: &Rollover, now: Moment) -> Progress {
@@ -47,6 +63,7 @@ fn rolling(fleet: &Fleet, rollover: &Rollover, now: Moment) -> Progress {
         Step::ReadingConfig => ("reading", "reading the config".to_owned()),
         Step::OpeningListeners => ("opening", "opening listeners".to_owned()),
         Step::Starting => ("starting", format!("starting gen {generation}: {done} of {total} ready")),
+        Step::Lost => ("returning", "the old binary takes over again".to_owned()),
         Step::Soaking(until) => {
             let left = until.since(now).as_secs_f64();
             ("soaking", format!("gen {generation} is ready, watched for {left:.0}s more"))

@@ -12,7 +12,9 @@ use crate::config::{Accept, Address, Config, Listen, Service};
 use crate::model::{PlanId, Seat, ServiceName, WorkerId};
 use crate::sys::listen::{self, FileId, Queue, TcpOptions};
 use crate::sys::reuseport;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,10 +26,16 @@ const BUSY: Duration = Duration::from_millis(2);
 const IDLE: Duration = Duration::from_millis(200);
 
 /// Which socket: the address as configured, and the place in its group.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Key {
     pub address: Address,
     pub place: u32,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.address, self.place)
+    }
 }
 
 #[derive(Debug)]
@@ -37,7 +45,7 @@ pub(super) struct Socket {
     /// It has one socket per seat, so its place is a seat.
     pub(super) per_worker: bool,
     /// Unix socket files: which file is ours.
-    file: Option<FileId>,
+    pub(super) file: Option<FileId>,
     pub(super) named: bool,
     /// Bound for a plan that is not in force yet.
     pub(super) candidate: Option<PlanId>,
@@ -52,7 +60,7 @@ pub(super) struct Socket {
 pub struct Sockets {
     pub(super) all: BTreeMap<Key, Socket>,
     /// Addresses whose group has a steering program.
-    steered: BTreeSet<Address>,
+    pub(super) steered: BTreeSet<Address>,
     pub(super) rites: u64,
     pub(super) last_rites: BTreeMap<u64, (WorkerId, Vec<Key>)>,
 }

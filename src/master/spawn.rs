@@ -7,6 +7,7 @@ use super::config_child;
 use super::crew::Handle;
 use super::inbox::{reading_token, tokens};
 use super::turn::{Purpose, Reading, Shell, now};
+use super::upgrade::crossing;
 use crate::config::{Config, Service};
 use crate::inherit::Inheritance;
 use crate::model::{Generation, PlanId, Seat, ServiceName, WorkerId};
@@ -59,13 +60,14 @@ fn try_spawn(shell: &mut Shell, birth: &Birth) -> io::Result<i32> {
     let log = shell.sink.descriptor().map_err(named("share the log"))?;
     match fork::fork().map_err(named("fork"))? {
         Side::Parent { pid, pidfd } => {
-            let handle = Handle::new((pid, pidfd), ours, view, birth.service.clone(), config);
+            let handle = Handle::new((pid, pidfd), ours, (view, readable), birth.service.clone(), config);
             if let Err(e) = register(shell.poll.registry(), birth.worker, &handle) {
                 // Nobody would hear of it; it is reaped as a stranger.
                 let _ = handle.pidfd.send_signal(9);
                 return Err(named("watch the new worker")(e));
             }
             shell.crew.handles.insert(birth.worker, handle);
+            crossing::checkpoint(shell);
             Ok(pid)
         }
         Side::Child => {
@@ -112,6 +114,7 @@ fn bequeath(
         channel,
         slot,
         log,
+        trial: false,
         drop_privileges: process::euid() == 0,
     }
 }

@@ -6,6 +6,7 @@ use super::crew::{Crew, Handle};
 use super::notes::rfc3339;
 use super::sockets::Sockets;
 use crate::config::Config;
+use crate::image;
 use crate::model::fleet::{Fleet, Hold, Service as ServiceFacts, Worker as WorkerFacts};
 use crate::model::{Moment, Phase, ServiceName, WorkerId};
 use crate::scoreboard::totals::{Tally, Totals};
@@ -13,6 +14,7 @@ use crate::scoreboard::view::{Figures, OpenConnection};
 use crate::sys::process;
 use crate::wire::status as doc;
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// What a document is made from.
 pub struct Sources<'a> {
@@ -23,6 +25,8 @@ pub struct Sources<'a> {
     pub config: &'a Config,
     pub pid: i32,
     pub started_wall: u64,
+    pub image_since: u64,
+    pub binary: &'a Path,
     pub dropped: u64,
     pub now: Moment,
     pub now_wall: u64,
@@ -44,7 +48,9 @@ pub fn document(s: &mut Sources<'_>, only: Option<&ServiceName>, connections: bo
     let names: Vec<&ServiceName> = s.fleet.services.keys().filter(wanted).collect();
     let services = names.into_iter().filter_map(|name| service(s, &figures, name, connections)).collect();
     doc::Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: image::version(),
+        version_since: rfc3339(s.image_since),
+        binary: s.binary.display().to_string(),
         pid: s.pid,
         generation: s.fleet.serving.0,
         state: s.fleet.state_word().to_owned(),
@@ -56,7 +62,12 @@ pub fn document(s: &mut Sources<'_>, only: Option<&ServiceName>, connections: bo
             generation: r.generation.0,
             error: r.error.clone(),
         }),
-        last_upgrade: None,
+        last_upgrade: s.fleet.last_upgrade.as_ref().map(|u| doc::LastUpgrade {
+            at: s.wall(u.at),
+            ok: u.error.is_none(),
+            version: u.version.clone(),
+            error: u.error.clone(),
+        }),
         log_lines_dropped: s.dropped,
         services,
     }

@@ -2,10 +2,13 @@
 //!
 //! One `Shell` holds everything the master owns. A turn never blocks but in `poll`.
 
+use super::boot::Origin;
 use super::config_child::Child;
 use super::control::Control;
 use super::crew::Crew;
 use super::sockets::Sockets;
+use super::upgrade::candidate::Candidate;
+use super::upgrade::crossing::{self, Crossing};
 use super::{inbox, outbox};
 use crate::config::Config;
 use crate::inherit::WorkerMain;
@@ -15,6 +18,8 @@ use crate::model::{ClientId, Moment, PlanId, ServiceName, WorkerId};
 use crate::policy::{self, Event};
 use crate::scoreboard::totals::Totals;
 use crate::sys::clock;
+use crate::sys::exec::Program;
+use crate::sys::ledger::Ledger;
 use crate::sys::pidfile::PidFile;
 use crate::sys::signal::SignalFd;
 use mio::{Events, Poll};
@@ -61,6 +66,18 @@ pub struct Shell {
     /// Held as long as the control socket is ours.
     pub socket_lock: PidFile,
     pub started_wall: u64,
+    /// Since when the image in force serves.
+    pub image_since: u64,
+    /// Where the image in force came from.
+    pub origin: Origin,
+    /// A new binary proving itself.
+    pub candidate: Option<Candidate>,
+    /// The one that has: it is executed from the descriptor that was tried.
+    pub proved: Option<Program>,
+    /// Another image is to be executed when nothing else is left to be done.
+    pub crossing: Option<Crossing>,
+    /// On trial: the state that the old image finds if this one ends unexpectedly.
+    pub trial: Option<Ledger>,
     /// Events that came of actions.
     pub queue: VecDeque<Event>,
     /// Workers with more reports than one turn reads.
@@ -98,9 +115,12 @@ pub fn now() -> Moment {
 /// Runs until the fleet says leave; the exit status.
 pub fn serve(shell: &mut Shell) -> io::Result<i32> {
     let mut events = Events::with_capacity(CAPACITY);
-    shell.queue.push_back(Event::Boot);
     loop {
         digest(shell);
+        while crossing::cross(shell) {
+            digest(shell);
+        }
+        crossing::prove_alive(shell);
         if let Some(code) = shell.leaving {
             return Ok(code);
         }

@@ -7,10 +7,11 @@ use super::ids::{ClientId, Generation, PlanId, Seat, ServiceName, WorkerId};
 use super::moment::Moment;
 use super::phase::Phase;
 use super::plan::{Plan, ServicePlan};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Everything the master knows and decides by.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fleet {
     pub stage: Stage,
     /// The generation whose verdict was good last; 0 before the first.
@@ -27,6 +28,8 @@ pub struct Fleet {
     /// A reload asked for during a reload: remembered once.
     pub remembered: Option<Ask>,
     pub last_reload: Option<Outcome>,
+    pub upgrade: Option<Upgrade>,
+    pub last_upgrade: Option<UpgradeOutcome>,
     /// Clients that wait for something to come true.
     pub waiters: Vec<Waiter>,
     /// Growing pools whose sockets are being opened.
@@ -37,7 +40,7 @@ pub struct Fleet {
 }
 
 /// Where the master stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Stage {
     /// The first generation is coming up.
     Starting,
@@ -50,7 +53,7 @@ pub enum Stage {
 }
 
 /// One service in force (or one that is going).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Service {
     pub plan: PlanId,
     pub generation: Generation,
@@ -71,7 +74,7 @@ pub struct Service {
 }
 
 /// `drain` and `WINCH`: no workers, but listeners.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Hold {
     No,
     /// Readiness fails; accepting ends at that moment.
@@ -80,7 +83,7 @@ pub enum Hold {
 }
 
 /// A pool on its way to more workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Growth {
     pub wanted: u32,
     /// Asked for by a person, not by the pool-size rule.
@@ -88,7 +91,7 @@ pub struct Growth {
 }
 
 /// Early deaths in a row, and what follows from them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backoff {
     pub early_deaths: u32,
     /// When the last of them was.
@@ -101,14 +104,14 @@ pub struct Backoff {
     pub look_at: Option<Moment>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trouble {
     pub since: Moment,
     pub rescuer: Option<WorkerId>,
 }
 
 /// What the pool-size rule has seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Load {
     pub window_since: Option<Moment>,
     /// Sum of the workers' busy time when the window began, nanoseconds.
@@ -120,7 +123,7 @@ pub struct Load {
 }
 
 /// What the master knows of one worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Worker {
     pub service: ServiceName,
     pub seat: Seat,
@@ -142,7 +145,7 @@ pub struct Worker {
     pub pulse: Pulse,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {
     pub since: Moment,
     /// When the worker itself cuts what is left.
@@ -150,7 +153,7 @@ pub struct Draining {
     pub why: DrainWhy,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DrainWhy {
     /// A newer generation (or a restored older one) has its seat.
     Replaced,
@@ -180,7 +183,7 @@ impl DrainWhy {
 }
 
 /// The last sign of life, by the master's own clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pulse {
     pub beat: u64,
     pub changed: Option<Moment>,
@@ -190,7 +193,7 @@ pub struct Pulse {
 }
 
 /// A reload somebody wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
     pub only: Option<ServiceName>,
     /// Clients to answer, and whether they wait for the old generation to be gone.
@@ -198,7 +201,7 @@ pub struct Ask {
 }
 
 /// The reload (or the start) under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Rollover {
     pub generation: Generation,
     pub ask: Ask,
@@ -212,7 +215,7 @@ pub struct Rollover {
     pub current: BTreeSet<WorkerId>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
     /// Too many generations drain.
     WaitingForRoom,
@@ -220,24 +223,61 @@ pub enum Step {
     OpeningListeners,
     Starting,
     Soaking(Moment),
+    /// Of a new image on trial: it came to nothing, and the old image takes it back.
+    Lost,
 }
 
 /// What became of the last reload.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     pub at: Moment,
     pub generation: Generation,
     pub error: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A binary upgrade under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrade {
+    /// Who waits for the verdict, and whether for the old generation to be gone.
+    pub client: Option<(ClientId, bool)>,
+    /// The program asked for, if it is another than the one this image came from.
+    pub binary: Option<String>,
+    pub step: UpgradeStep,
+    /// Which version the new binary says it is.
+    pub version: Option<String>,
+    /// Why the new image gives up, and further lines: for the old one to tell.
+    pub failure: Option<(String, Vec<String>)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UpgradeStep {
+    /// Too many generations drain.
+    WaitingForRoom,
+    /// The candidate has until then.
+    Candidate(Moment),
+    /// The image is replaced as soon as nothing else is left to be done.
+    Executing,
+    /// The new image runs; the reload under way is its trial.
+    Trial,
+}
+
+/// What became of the last upgrade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpgradeOutcome {
+    pub at: Moment,
+    /// Of the new binary, if it came to tell.
+    pub version: Option<String>,
+    pub error: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiter {
     pub client: ClientId,
     pub until: Until,
 }
 
 /// What a client waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Until {
     /// No worker older than this generation is left (of one service, or of all).
     Drained {
@@ -248,7 +288,7 @@ pub enum Until {
     Settled {
         services: Vec<ServiceName>,
         wanted: Option<u32>,
-        why: &'static str,
+        why: String,
     },
     /// The services, which were told to drain, have no worker.
     Empty {
@@ -272,6 +312,8 @@ impl Fleet {
             rollover: None,
             remembered: None,
             last_reload: None,
+            upgrade: None,
+            last_upgrade: None,
             waiters: Vec::new(),
             growing: BTreeMap::new(),
             last_pulse: None,
@@ -346,6 +388,7 @@ impl Fleet {
         match self.stage {
             Stage::Starting => "starting",
             Stage::Stopping { .. } => "stopping",
+            Stage::Running if self.upgrade.is_some() => "upgrading",
             Stage::Running if self.rollover.is_some() => "reloading",
             Stage::Running => {
                 let held = |s: &Service| s.hold != Hold::No;

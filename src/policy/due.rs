@@ -4,7 +4,7 @@
 
 use super::rollover;
 use crate::model::Moment;
-use crate::model::fleet::{Fleet, Hold, Step};
+use crate::model::fleet::{Fleet, Hold, Step, UpgradeStep};
 use crate::model::plan::{Pool, ServicePlan};
 use std::time::Duration;
 
@@ -26,9 +26,14 @@ pub fn next_due(fleet: &Fleet) -> Option<Moment> {
     let soak = fleet.rollover.as_ref().and_then(|r| match r.step {
         Step::Soaking(until) => Some(until),
         Step::WaitingForRoom => rollover::room_at(fleet).map(|(_, at)| at),
-        Step::ReadingConfig | Step::OpeningListeners | Step::Starting => None,
+        Step::ReadingConfig | Step::OpeningListeners | Step::Starting | Step::Lost => None,
     });
-    workers.chain(services.flatten()).chain(soak).min()
+    let upgrade = fleet.upgrade.as_ref().and_then(|u| match u.step {
+        UpgradeStep::WaitingForRoom => rollover::room_at(fleet).map(|(_, at)| at),
+        UpgradeStep::Candidate(until) => Some(until),
+        UpgradeStep::Executing | UpgradeStep::Trial => None,
+    });
+    workers.chain(services.flatten()).chain(soak).chain(upgrade).min()
 }
 
 /// How often the shell should look at the scoreboard; `None` while there is nobody to look at.

@@ -6,7 +6,7 @@
 use super::drain as orders;
 use super::turn::Turn;
 use super::vocabulary::{Action, Answer, Level};
-use super::{rollover, waiters};
+use super::{rollover, upgrade, waiters};
 use crate::model::fleet::{DrainWhy, Hold, Stage, Until, Waiter};
 use crate::model::{ClientId, Phase, ServiceName};
 
@@ -17,6 +17,7 @@ pub fn drain_all(turn: &mut Turn) {
     }
     waiters::refuse_remembered(turn, "all workers are drained: no reload");
     rollover::abort(turn, "all workers are drained");
+    upgrade::abort(turn, "all workers are drained");
     in_force(turn).iter().for_each(|name| hold(turn, name));
 }
 
@@ -51,7 +52,7 @@ pub fn resume(turn: &mut Turn, client: ClientId, only: Option<ServiceName>) {
         }
         turn.note_service(Level::Info, "resumed", name, format!("service {name} serves again"));
     }
-    let until = Until::Settled { services, wanted: None, why: "resumed" };
+    let until = Until::Settled { services, wanted: None, why: "resumed".to_owned() };
     turn.fleet.waiters.push(Waiter { client, until });
 }
 

@@ -5,7 +5,7 @@
 //! their outcomes back as events. One rule, one file: `rollover` (a reload up to its listeners),
 //! `rollout` (its steps), `verdict` (how it ends), `pool` (who is missing), `backoff`, `deaths`,
 //! `drain` (orders and deadlines), `hold` (`drain`/`resume`), `stop`, `scale`, `pool_size`, `rescue`,
-//! `waiters`; `invariants` says what always holds. After each event the same settling pass runs, so that
+//! `upgrade` (another binary), `waiters`; `invariants` says what always holds. After each event the same settling pass runs, so that
 //! no rule has to know who else might be waiting for what it changed.
 //! The shell owes it `Event::Due`, after all else that has happened, when `next_due` has come.
 
@@ -24,6 +24,7 @@ mod rollover;
 mod scale;
 mod stop;
 mod turn;
+mod upgrade;
 mod verdict;
 mod vocabulary;
 mod waiters;
@@ -56,6 +57,10 @@ fn apply(turn: &mut Turn, event: Event) {
         Event::Asked { client, request } => asked(turn, client, request),
         Event::ClientGone { client } => waiters::forget(turn, client),
         Event::ConfigRead(result) => rollover::config_read(turn, result),
+        Event::Candidate(result) => upgrade::candidate(turn, result),
+        Event::ExecFailed { why } => upgrade::exec_failed(turn, why),
+        Event::Restored => upgrade::restored(turn),
+        Event::Returned { why } => upgrade::returned(turn, why),
         Event::Opened => rollover::opened(turn),
         Event::OpenFailed { why } => rollover::open_failed(turn, why),
         Event::SeatsOpened { service, result } => scale::seats_opened(turn, &service, result),
@@ -74,6 +79,7 @@ fn apply(turn: &mut Turn, event: Event) {
 fn signal(turn: &mut Turn, word: Word) {
     match word {
         Word::Reload => rollover::ask(turn, None, None),
+        Word::Upgrade => upgrade::ask(turn, None, None),
         Word::Quit => stop::graceful(turn),
         Word::Terminate => stop::terminate(turn),
         Word::Interrupt => stop::fast(turn),
@@ -87,6 +93,7 @@ fn signal(turn: &mut Turn, word: Word) {
 fn asked(turn: &mut Turn, client: crate::model::ClientId, request: Request) {
     match request {
         Request::Reload { service, drained } => rollover::ask(turn, service, Some((client, drained))),
+        Request::Upgrade { binary, drained } => upgrade::ask(turn, binary, Some((client, drained))),
         Request::Stop { fast } => stop::asked(turn, client, fast),
         Request::Scale { service, workers } => scale::asked(turn, client, service, workers),
         Request::Drain { service } => hold::drain(turn, client, service),
@@ -102,6 +109,7 @@ fn settle(turn: &mut Turn, late: bool) {
     }
     stop::due(turn);
     rollover::due(turn, late);
+    upgrade::due(turn, late);
     hold::due(turn);
     backoff::due(turn);
     pool::fill_all(turn);

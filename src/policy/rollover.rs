@@ -37,7 +37,7 @@ pub fn ask(turn: &mut Turn, only: Option<ServiceName>, client: Option<(ClientId,
     if turn.fleet.is_stopping() {
         return refuse(turn, asked, "masterd is stopping: no reload");
     }
-    if turn.fleet.rollover.is_none() && turn.fleet.stage == Stage::Running {
+    if turn.fleet.rollover.is_none() && turn.fleet.upgrade.is_none() && turn.fleet.stage == Stage::Running {
         return begin(turn, asked, false);
     }
     let earlier =
@@ -50,7 +50,9 @@ pub fn ask(turn: &mut Turn, only: Option<ServiceName>, client: Option<(ClientId,
         earlier.only = None;
     }
     earlier.clients.extend(asked.clients);
-    turn.note(Level::Info, "reload_remembered", "a reload is under way: the next runs when it is decided");
+    let what = if turn.fleet.upgrade.is_some() { "an upgrade" } else { "a reload" };
+    let text = format!("{what} is under way: the next reload runs when it is decided");
+    turn.note(Level::Info, "reload_remembered", text);
 }
 
 fn refuse(turn: &mut Turn, ask: Ask, why: &str) {
@@ -65,6 +67,11 @@ pub fn abort(turn: &mut Turn, why: &str) {
     if turn.fleet.rollover.as_ref().is_some_and(|r| !r.first) {
         verdict::fail(turn, why.to_owned(), Vec::new());
     }
+}
+
+/// The first generation of a new image: nobody asked for it as a reload.
+pub fn begin_trial(turn: &mut Turn) {
+    begin(turn, Ask::default(), false);
 }
 
 fn begin(turn: &mut Turn, ask: Ask, first: bool) {
@@ -108,6 +115,7 @@ pub fn due(turn: &mut Turn, late: bool) {
         rollout::step_done(turn);
     }
     if turn.fleet.rollover.is_none()
+        && turn.fleet.upgrade.is_none()
         && turn.fleet.stage == Stage::Running
         && let Some(ask) = turn.fleet.remembered.take()
     {
@@ -119,24 +127,30 @@ pub fn due(turn: &mut Turn, late: bool) {
 }
 
 fn wait_for_room(turn: &mut Turn) {
+    if make_room(turn) {
+        set_step(turn, Step::ReadingConfig);
+        turn.push(Action::ReadConfig);
+    }
+}
+
+/// Whether one more generation may come to drain; if not, the oldest drain ends once it has had its
+/// grace.
+pub fn make_room(turn: &mut Turn) -> bool {
     let max = turn.fleet.plans.get(&turn.fleet.plan).map_or(1, |p| p.max_draining);
     let superseded = turn.fleet.workers.values().filter(|w| turn.fleet.is_superseded(w));
     let draining: BTreeSet<Generation> = superseded.map(|w| w.generation).collect();
     if draining.len() < max.max(1) {
-        set_step(turn, Step::ReadingConfig);
-        return turn.push(Action::ReadConfig);
+        return true;
     }
-    let Some((oldest, at)) = room_at(turn.fleet) else {
-        return;
+    let Some((oldest, _)) = room_at(turn.fleet).filter(|(_, at)| *at <= turn.now) else {
+        return false;
     };
-    if at > turn.now {
-        return;
-    }
     let text = format!("generation {oldest} has drained for its grace and makes room now");
     turn.note_generation(Level::Warn, "cut_short", oldest, text);
     for id in turn.workers_where(|w| w.generation == oldest && w.phase == Phase::Draining) {
         drain::finish(turn, id);
     }
+    false
 }
 
 /// The config child answered.

@@ -33,7 +33,7 @@ pub fn asked(turn: &mut Turn, client: ClientId, name: ServiceName, wanted: u32) 
         return turn.push(Action::Answer { client, answer: Answer::bad(why) });
     }
     set(turn, &name, wanted, true);
-    let until = Until::Settled { services: vec![name], wanted: Some(wanted), why: "scaled" };
+    let until = Until::Settled { services: vec![name], wanted: Some(wanted), why: "scaled".to_owned() };
     turn.fleet.waiters.push(Waiter { client, until });
 }
 

@@ -5,7 +5,7 @@
 
 use super::turn::Turn;
 use super::vocabulary::{Action, KillSignal, Level};
-use super::{drain, rollover, waiters};
+use super::{drain, rollover, upgrade, waiters};
 use crate::model::fleet::{DrainWhy, Hold, Stage, Until, Waiter};
 use crate::model::{ClientId, Phase, ServiceName, WorkerId};
 
@@ -91,6 +91,7 @@ fn begin(turn: &mut Turn, stage: Stage, text: &str) {
         turn.push(Action::Abandon { plan });
     }
     rollover::abort(turn, "masterd is stopping");
+    upgrade::abort(turn, "masterd is stopping");
 }
 
 fn cut_all(turn: &mut Turn) {

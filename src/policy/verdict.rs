@@ -6,7 +6,7 @@
 
 use super::turn::Turn;
 use super::vocabulary::{Action, Answer, Level};
-use super::{drain, waiters};
+use super::{drain, upgrade, waiters};
 use crate::model::fleet::{
     Backoff, DrainWhy, Hold, Load, Outcome, Rollover, Service, Stage, Trouble, Worker,
 };
@@ -28,6 +28,9 @@ pub fn done(turn: &mut Turn) {
     let seats = adopt_services(turn, &rollover);
     turn.push(Action::Adopt { plan, seats });
     drain_old(turn, &rollover);
+    if turn.fleet.upgrade.is_some() {
+        return upgrade::done(turn, generation);
+    }
     if !rollover.first {
         turn.fleet.last_reload = Some(Outcome { at: turn.now, generation, error: None });
     }
@@ -114,6 +117,9 @@ fn drain_old(turn: &mut Turn, rollover: &Rollover) {
 
 /// The reload came to nothing: what it started goes, what served goes on.
 pub fn fail(turn: &mut Turn, why: String, lines: Vec<String>) {
+    if upgrade::on_trial(turn) {
+        return upgrade::lost(turn, why, lines);
+    }
     let Some(rollover) = turn.fleet.rollover.take() else {
         return;
     };
@@ -124,10 +130,9 @@ pub fn fail(turn: &mut Turn, why: String, lines: Vec<String>) {
     if rollover.first {
         return super::stop::give_up(turn);
     }
-    if let Some(plan) = rollover.plan.filter(|p| *p != turn.fleet.plan) {
-        turn.push(Action::Abandon { plan });
-    }
-    take_back(turn, generation);
+    undo(turn, &rollover);
+    // Only a stop ends a trial here: this image stays for the rest.
+    upgrade::fail(turn, why.clone(), Vec::new());
     turn.fleet.last_reload = Some(Outcome { at: turn.now, generation, error: Some(why.clone()) });
     let served = turn.fleet.serving;
     let text = match turn.fleet.is_stopping() {
@@ -138,6 +143,14 @@ pub fn fail(turn: &mut Turn, why: String, lines: Vec<String>) {
         let answer = Answer { ok: false, text: text.clone(), lines: lines.clone(), generation: Some(served) };
         turn.push(Action::Answer { client, answer });
     }
+}
+
+/// Takes back what a reload has bound and started.
+pub fn undo(turn: &mut Turn, rollover: &Rollover) {
+    if let Some(plan) = rollover.plan.filter(|p| *p != turn.fleet.plan) {
+        turn.push(Action::Abandon { plan });
+    }
+    take_back(turn, rollover.generation);
 }
 
 /// What was started of a generation that is not to be goes, but for those who alone hold a seat.

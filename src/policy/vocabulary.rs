@@ -22,6 +22,18 @@ pub enum Event {
         client: ClientId,
     },
     ConfigRead(Result<NewConfig, Vec<String>>),
+    /// A candidate of an upgrade has ended.
+    Candidate(Result<Proof, Refused>),
+    /// The new image could not be executed.
+    ExecFailed {
+        why: String,
+    },
+    /// This is the new image of an upgrade, and it has taken everything over.
+    Restored,
+    /// This is the old image of an upgrade again; why, if the new one could not say so itself.
+    Returned {
+        why: Option<String>,
+    },
     /// The listeners of the reload under way are bound.
     Opened,
     OpenFailed {
@@ -76,6 +88,7 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     Reload,
+    Upgrade,
     Quit,
     Terminate,
     Interrupt,
@@ -89,11 +102,29 @@ pub enum Word {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     Reload { service: Option<ServiceName>, drained: bool },
+    Upgrade { binary: Option<String>, drained: bool },
     Stop { fast: bool },
     Scale { service: ServiceName, workers: u32 },
     Drain { service: Option<ServiceName> },
     Resume { service: Option<ServiceName> },
     Reopen,
+}
+
+/// What a candidate has proved: everything, or it would not say so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Of the new binary.
+    pub version: String,
+}
+
+/// Why a new binary is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Of the new binary, if it came to tell.
+    pub version: Option<String>,
+    pub why: String,
+    /// What it printed last, or every error in its config.
+    pub lines: Vec<String>,
 }
 
 /// A config that was read and found good.
@@ -132,6 +163,21 @@ pub struct Queue {
 pub enum Action {
     /// Read and check the config in a child; answered by `ConfigRead`.
     ReadConfig,
+    /// Open the new program and start it as a candidate; answered by `Candidate`.
+    StartCandidate {
+        binary: Option<String>,
+    },
+    /// No upgrade any more: end the candidate, execute nothing.
+    CancelUpgrade,
+    /// Become the program that the candidate was, as soon as all other actions are performed. Comes
+    /// back as `ExecFailed` here, or as `Restored` there.
+    ExecImage,
+    /// Become the old program again; comes back as `Returned`.
+    GoBack,
+    /// The new image stays, and later ones are looked for where it came from: close the way back.
+    CommitImage {
+        binary: Option<String>,
+    },
     /// Bind what `plan` names and is not bound yet, for `seats` seats a service; answered by `Opened`.
     OpenListeners {
         plan: PlanId,

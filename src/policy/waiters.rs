@@ -13,6 +13,9 @@ const HOPELESS: u32 = 3;
 /// The client has hung up.
 pub fn forget(turn: &mut Turn, client: ClientId) {
     turn.fleet.waiters.retain(|w| w.client != client);
+    if let Some(upgrade) = turn.fleet.upgrade.as_mut() {
+        upgrade.client = upgrade.client.filter(|(c, _)| *c != client);
+    }
     let asks = turn.fleet.rollover.as_mut().map(|r| &mut r.ask).into_iter();
     for ask in asks.chain(turn.fleet.remembered.as_mut()) {
         ask.clients.retain(|(c, _)| *c != client);

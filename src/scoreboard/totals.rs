@@ -7,8 +7,10 @@
 use super::layout::{MAGIC, VERSION};
 use super::view::Figures;
 use crate::sys::shm::{self, Pages};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Services with a record.
@@ -35,7 +37,7 @@ const R_DEATHS: usize = 15;
 const R_RESPONSES: usize = 16;
 
 /// Sums over workers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     pub accepted: u64,
     pub requests: u64,
@@ -70,14 +72,41 @@ impl Tally {
 pub struct Totals {
     pages: Pages,
     /// Kept open for a later image.
-    _memory: OwnedFd,
+    memory: OwnedFd,
 }
 
 impl Totals {
     pub fn create() -> io::Result<Totals> {
         let memory = shm::create("masterd-totals", WORDS, &[MAGIC, VERSION, WORDS as u64, RECORDS as u64])?;
         let pages = Pages::map(memory.as_fd(), WORDS, true)?;
-        Ok(Totals { pages, _memory: memory })
+        Ok(Totals { pages, memory })
+    }
+
+    /// The pages of the image before, or new ones with these sums if their layout is another.
+    pub fn restore(memory: OwnedFd, sums: &BTreeMap<String, Tally>) -> io::Result<Totals> {
+        if let Ok(pages) = Pages::map(memory.as_fd(), WORDS, true)
+            && is_ours(&pages)
+        {
+            return Ok(Totals { pages, memory });
+        }
+        let totals = Totals::create()?;
+        for (service, tally) in sums {
+            if let Some(record) = totals.claim(service, &|_| true) {
+                totals.write(record, tally);
+            }
+        }
+        Ok(totals)
+    }
+
+    /// Whether pages that somebody else made can be read here; they are not changed.
+    pub fn check(memory: BorrowedFd<'_>) -> io::Result<bool> {
+        Ok(is_ours(&Pages::map(memory, WORDS, false)?))
+    }
+
+    /// What the dead of every service have left.
+    pub fn all(&self) -> BTreeMap<String, Tally> {
+        let records = (0..RECORDS).map(|record| (self.name_of(record), self.read(record)));
+        records.filter(|(name, _)| !name.is_empty()).collect()
     }
 
     fn load(&self, at: usize) -> u64 {
@@ -182,6 +211,17 @@ impl Totals {
     }
 }
 
+impl AsFd for Totals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.memory.as_fd()
+    }
+}
+
+fn is_ours(pages: &Pages) -> bool {
+    let head = [MAGIC, VERSION, WORDS as u64, RECORDS as u64];
+    pages.words().iter().zip(head).all(|(word, expected)| word.load(Relaxed) == expected)
+}
+
 /// A service name (at most 63 bytes) as eight words.
 fn packed(name: &str) -> [u64; NAME_WORDS] {
     let mut bytes = [0u8; NAME_WORDS * 8];
@@ -211,5 +251,23 @@ mod tests {
         assert_eq!(totals.of("s7").deaths, 1);
         assert!(totals.fold("s7", &figures, false, &|_| true));
         assert_eq!((totals.of("s7").accepted, totals.of("s7").deaths), (6, 1));
+    }
+
+    #[test]
+    fn a_later_image_goes_on_with_the_pages_or_with_the_sums() {
+        let totals = Totals::create().unwrap();
+        let figures = Figures { accepted: 3, ..Figures::default() };
+        assert!(totals.fold("web", &figures, true, &|_| true));
+        let sums = totals.all();
+        assert_eq!(sums.keys().collect::<Vec<_>>(), ["web"]);
+        let copy = crate::sys::fd::dup_cloexec(totals.as_fd()).unwrap();
+        let same = Totals::restore(copy, &BTreeMap::new()).unwrap();
+        assert!(totals.fold("web", &figures, false, &|_| true));
+        assert_eq!((same.of("web").accepted, same.of("web").deaths), (6, 1));
+
+        let other = shm::create("masterd-totals", WORDS, &[MAGIC, VERSION + 1]).unwrap();
+        assert!(!Totals::check(other.as_fd()).unwrap());
+        let filled = Totals::restore(other, &sums).unwrap();
+        assert_eq!((filled.of("web").accepted, filled.of("web").deaths), (3, 1));
     }
 }

@@ -6,6 +6,7 @@
 use super::layout as l;
 use crate::model::{Class, Moment};
 use crate::sys::shm::Pages;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
@@ -19,12 +20,13 @@ const MOST_COUNTED: u64 = 1 << 55;
 /// A slot, mapped read-only.
 #[derive(Debug)]
 pub struct View {
-    pages: Pages,
+    /// `None` if the layout is not one that is read here.
+    pages: Option<Pages>,
     last: Figures,
 }
 
 /// What a slot says at one moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Figures {
     pub accepted: u64,
     pub requests: u64,
@@ -64,11 +66,29 @@ pub struct OpenConnection {
 impl View {
     /// Maps a slot from a descriptor that was opened read-only (shm::reopen_readonly).
     pub fn open(fd: BorrowedFd<'_>) -> io::Result<View> {
-        Ok(View { pages: Pages::map(fd, l::WORDS, false)?, last: Figures::default() })
+        Ok(View { pages: Some(Pages::map(fd, l::WORDS, false)?), last: Figures::default() })
+    }
+
+    /// The slot of a worker that another image started, and the figures that one saw last. If the layout
+    /// is not ours the counters stay as they were, and there are no gauges.
+    pub fn resume(fd: BorrowedFd<'_>, last: Figures) -> View {
+        let ours = |pages: &Pages| {
+            let word = |at: usize| pages.words().get(at).map_or(0, |w| w.load(Relaxed));
+            word(l::W_MAGIC) == l::MAGIC && word(l::W_VERSION) == l::VERSION
+        };
+        let pages = Pages::map(fd, l::WORDS, false).ok().filter(ours);
+        let gone = Figures { active: [0; 5], idle: 0, in_flight: 0, ..last };
+        View { last: if pages.is_some() { last } else { gone }, pages }
+    }
+
+    /// Whether the slot's layout is known here.
+    pub fn is_readable(&self) -> bool {
+        self.pages.is_some()
     }
 
     fn word(&self, at: usize) -> u64 {
-        self.pages.words().get(at).map_or(0, |w| w.load(Relaxed))
+        let words = self.pages.as_ref().map_or(&[][..], |pages| pages.words());
+        words.get(at).map_or(0, |w| w.load(Relaxed))
     }
 
     /// The figures now. A counter that went backwards keeps its highest value.

@@ -102,7 +102,7 @@ pub fn null_over(which: &[RawFd]) -> io::Result<()> {
 }
 
 /// dup2 `fd` over the standard descriptor `which` (0, 1 or 2), which then survives exec.
-fn over(fd: BorrowedFd<'_>, which: RawFd) -> io::Result<()> {
+pub fn over(fd: BorrowedFd<'_>, which: RawFd) -> io::Result<()> {
     let from = fd.as_raw_fd();
     let act = || format!("put descriptor {from} over {which}");
     if !(0..=2).contains(&which) {

@@ -116,6 +116,11 @@ pub fn abstract_unix(name: &str, backlog: u32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
+/// Whether a socket listens. socket(7), SO_ACCEPTCONN.
+pub fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    socket::getsockopt(&fd, sockopt::AcceptConn).tried(|| format!("look at descriptor {}", fd.as_raw_fd()))
+}
+
 /// The bound TCP address (to learn the port of `:0`). getsockname(2).
 pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let act = || format!("ask for the address of descriptor {}", fd.as_raw_fd());

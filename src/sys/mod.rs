@@ -9,11 +9,14 @@
 //! Needs Linux 5.9 (`close_range`); what a newer kernel does better is named where it is used.
 
 pub mod clock;
+pub mod exec;
 mod failure;
+pub mod fallback;
 pub mod fd;
 mod filter;
 pub mod fork;
 mod holder;
+pub mod ledger;
 pub mod limits;
 pub mod listen;
 pub mod net;

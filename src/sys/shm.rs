@@ -170,6 +170,18 @@ pub fn scratch(name: &str) -> io::Result<OwnedFd> {
     memfd(name).tried(|| format!("make memory file `{name}`"))
 }
 
+/// Adds bytes to a file of `scratch`, at its file offset. write(2).
+pub fn append(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match uninterrupted(|| Ok(nix::unistd::write(fd, &bytes[done..])?)).tried(|| "answer".into())? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            n => done += n,
+        }
+    }
+    Ok(())
+}
+
 /// Everything in a memfd or file, from offset 0, at most `limit` bytes (more is InvalidData).
 ///
 /// pread(2): the file offset, shared with whoever wrote it, neither matters nor moves.
@@ -188,6 +200,14 @@ pub fn read_all(fd: BorrowedFd<'_>, limit: usize) -> io::Result<Vec<u8>> {
                 .tried(act);
         }
     }
+}
+
+/// The first `most` bytes of a file, or as many as it has. pread(2).
+pub(super) fn read_start(fd: BorrowedFd<'_>, most: usize) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; most];
+    let got = uninterrupted(|| Ok(nix::sys::uio::pread(fd, &mut head, 0)?))?;
+    head.truncate(got);
+    Ok(head)
 }
 
 /// What a worker that was taken over might try with its map; none of it may reach a neighbour.

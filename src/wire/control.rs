@@ -33,6 +33,14 @@ pub enum Request {
         #[serde(default)]
         drained: bool,
     },
+    Upgrade {
+        /// The program, absolute; else where the running one came from.
+        #[serde(default)]
+        binary: Option<String>,
+        /// Answer only when the old generation is gone.
+        #[serde(default)]
+        drained: bool,
+    },
     Stop {
         #[serde(default)]
         fast: bool,

@@ -7,11 +7,16 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Status {
+    /// Of the masterd that serves, since when it does, and where the next one is looked for.
     pub version: String,
+    #[serde(default)]
+    pub version_since: String,
+    #[serde(default)]
+    pub binary: String,
     pub pid: i32,
     /// The serving one; 0 before the first is ready.
     pub generation: u64,
-    /// `starting`, `running`, `reloading`, `draining`, `drained`, `stopping`.
+    /// `starting`, `running`, `reloading`, `upgrading`, `draining`, `drained`, `stopping`.
     pub state: String,
     pub started: String,
     pub config: String,
@@ -34,7 +39,8 @@ pub struct LastReload {
 pub struct LastUpgrade {
     pub at: String,
     pub ok: bool,
-    pub version: String,
+    /// Of the new binary; null if it did not come to tell.
+    pub version: Option<String>,
     pub error: Option<String>,
 }
 

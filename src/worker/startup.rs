@@ -7,6 +7,7 @@
 
 use super::turn::Setup;
 use crate::config::{Affinity, Limits, Service};
+use crate::image;
 use crate::inherit::Inheritance;
 use crate::log::Sink;
 use crate::model::Seat;
@@ -52,6 +53,8 @@ pub fn name_of(inheritance: &Inheritance) -> String {
 pub fn settle(inheritance: Inheritance, log: Logger, sink: Sink) -> Result<Setup, Failed> {
     let Inheritance { seat, generation, service, config, listeners, channel, slot, drop_privileges, .. } =
         inheritance;
+    let trial = inheritance.trial;
+    image::at(if trial { image::Step::CandidateWorker } else { image::Step::Worker });
     obey_limits(&service.limits, &log)?;
     place(&service, seat, &log)?;
     let who = &config.master.user;
@@ -75,7 +78,7 @@ pub fn settle(inheritance: Inheritance, log: Logger, sink: Sink) -> Result<Setup
     pages.set(PID, process::pid().unsigned_abs().into());
     pages.set_state(State::Starting);
     let signals = Some(SignalFd::new(&[number_of(Word::Terminate), number_of(Word::Quit)])?);
-    Ok(Setup { seat, generation, service, listeners, channel, slot: pages, log, sink, signals })
+    Ok(Setup { seat, generation, service, listeners, channel, slot: pages, log, sink, signals, trial })
 }
 
 /// The number of a signal of the one table; 0, which is no signal, can't come out.

@@ -47,6 +47,8 @@ pub struct Setup {
     pub sink: Sink,
     /// TERM and QUIT; `None` where the process's signals are somebody else's.
     pub signals: Option<SignalFd>,
+    /// It takes no listener, says ready and ends.
+    pub trial: bool,
 }
 
 /// A worker at work.
@@ -70,7 +72,7 @@ pub struct Worker {
 
 /// Serves until the worker is told to leave, or has nothing left to wait for. The exit status.
 pub fn serve(setup: Setup) -> i32 {
-    let Setup { seat, generation, service, listeners, channel, slot, log, sink, signals } = setup;
+    let Setup { seat, generation, service, listeners, channel, slot, log, sink, signals, trial } = setup;
     let mut mailbox = Mailbox::new(channel);
     let engine = match Engine::new(&mailbox, signals.as_ref()) {
         Ok(engine) => engine,
@@ -100,6 +102,10 @@ pub fn serve(setup: Setup) -> i32 {
         leave,
         master: process::parent_pid(),
     };
+    if trial {
+        worker.report(&Report::Ready);
+        return 0;
+    }
     match worker.open(listeners) {
         Ok(()) => worker.live(),
         Err(e) => give_up(&mut worker.mailbox, &worker.shared.log, &e),

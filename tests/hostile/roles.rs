@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Runs a master; its exit status.
 pub fn master(role: &str, config: &str) -> i32 {
     sys::title::init();
-    let options = masterd::master::Options { config: PathBuf::from(config), daemon: false };
+    let options = masterd::master::Options { config: PathBuf::from(config), daemon: false, args: Vec::new() };
     let main = match role {
         "attacks" => crate::attacks::worker,
         "lies" => crate::lies::worker,

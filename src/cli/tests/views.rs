@@ -17,7 +17,11 @@ fn status_is_a_table_or_the_document_itself() {
 
     let (ended, _) = Fake::new(&[&document], Then::Close).run("status --json");
     assert_eq!(ended.exit, Exit::Done, "a document without a goodbye is a document");
-    assert!(ended.out.starts_with(r#"{"version":"0.1.0","newer":[1],"pid":4242,"#), "{}", ended.out);
+    assert!(
+        ended.out.starts_with(r#"{"version":"0.1.0","version_since":"","binary":"","newer":[1],"pid":4242,"#),
+        "{}",
+        ended.out
+    );
     assert!(ended.out.ends_with("]}\n") && !ended.out.contains("more"), "{}", ended.out);
 }
 

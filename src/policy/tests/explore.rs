@@ -6,17 +6,33 @@
 
 use super::sim::{SECOND, Sim, plan, service};
 use super::watch;
-use crate::model::fleet::{Fleet, Hold, Step, Worker};
+use crate::model::fleet::{Fleet, Hold, Step, UpgradeStep, Worker};
 use crate::model::plan::Plan;
 use crate::model::{Moment, Phase, PlanId, WorkerId};
-use crate::policy::{Event, NewConfig, Word, decide, next_due};
+use crate::policy::{Event, NewConfig, Proof, Refused, Word, decide, next_due};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
+
+/// What images say, as far as the state lets them; a crash of the new one may come at any time.
+fn upgrading(fleet: &Fleet) -> Vec<Event> {
+    let lost = fleet.rollover.as_ref().is_some_and(|r| r.step == Step::Lost);
+    let refused = Refused { version: None, why: "no".to_owned(), lines: Vec::new() };
+    match fleet.upgrade.as_ref().map(|u| u.step) {
+        None | Some(UpgradeStep::WaitingForRoom) => Vec::new(),
+        Some(UpgradeStep::Candidate(_)) => {
+            let proof = Proof { version: "2".to_owned() };
+            vec![Event::Candidate(Ok(proof)), Event::Candidate(Err(refused))]
+        }
+        Some(UpgradeStep::Executing) => vec![Event::Restored, Event::ExecFailed { why: "no".to_owned() }],
+        Some(UpgradeStep::Trial) if lost => vec![Event::Returned { why: None }],
+        Some(UpgradeStep::Trial) => vec![Event::Returned { why: Some("crashed".to_owned()) }],
+    }
+}
 
 /// What may happen in a state: whatever a worker or the shell could say now, and every word in turn.
 fn possible(fleet: &Fleet) -> Vec<Event> {
     let mut events: Vec<Event> =
-        [Word::Reload, Word::Drain, Word::Quit, Word::Interrupt].map(Event::Signal).to_vec();
+        [Word::Reload, Word::Upgrade, Word::Drain, Word::Quit, Word::Interrupt].map(Event::Signal).to_vec();
     match fleet.rollover.as_ref().map(|r| r.step) {
         Some(Step::ReadingConfig) => {
             let facts = fleet.plans[&fleet.plan].clone();
@@ -28,8 +44,9 @@ fn possible(fleet: &Fleet) -> Vec<Event> {
             events.push(Event::Opened);
             events.push(Event::OpenFailed { why: "no".to_owned() });
         }
-        Some(Step::WaitingForRoom | Step::Starting | Step::Soaking(_)) | None => {}
+        Some(Step::WaitingForRoom | Step::Starting | Step::Soaking(_) | Step::Lost) | None => {}
     }
+    events.extend(upgrading(fleet));
     for (id, worker) in &fleet.workers {
         if matches!(worker.phase, Phase::Starting | Phase::Stopping) && worker.ready_at.is_none() {
             events.push(Event::Ready { worker: *id });

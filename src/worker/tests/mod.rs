@@ -118,6 +118,7 @@ impl Trial {
         let thread = std::thread::spawn(move || {
             let sink = Sink::new(log_copy, LogFormat::Text, LogLevel::Debug);
             serve(Setup {
+                trial: false,
                 seat: Seat(3),
                 generation: Generation(7),
                 service,

@@ -1,0 +1,153 @@
+//! What one image leaves to the next, as a document. The shape is a contract between versions.
+//!
+//! A later version may add keys (with a default in its own reader), never change what one means; it
+//! raises `readable_from` when an older reader would go wrong by leaving its new keys out. Unknown
+//! keys are tolerated. Descriptors are not in here: they are named in `fds`, each by what it is, and a
+//! name is known only to `inventory`. A recorded document of every released version is read by a test.
+
+use crate::config::{Address, Config};
+use crate::image;
+use crate::master::clients::ClientRecord;
+use crate::master::sockets::Key;
+use crate::model::fleet::Fleet;
+use crate::model::{PlanId, ServiceName, WorkerId};
+use crate::scoreboard::totals::Tally;
+use crate::scoreboard::view::Figures;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+/// The part that every version can read.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Head {
+    /// Version of the handover this was written in.
+    pub version: u32,
+    /// Readers from this version on understand it.
+    pub readable_from: u32,
+    /// Version of the masterd that wrote it.
+    pub masterd: String,
+}
+
+impl Head {
+    pub fn ours() -> Head {
+        let (version, readable_from) = image::handover();
+        Head { version, readable_from, masterd: image::version() }
+    }
+
+    /// Why what this image writes and what that one wrote can't both be read by the other.
+    pub fn refusal(&self) -> Option<String> {
+        let ours = Head::ours();
+        let (theirs, here) = (&self.masterd, &ours.masterd);
+        if self.version < image::READS_FROM || self.readable_from > ours.version {
+            return Some(format!(
+                "masterd {here} can't read the state of masterd {theirs}: that is of handover version {} \
+                 (readable from {} on), and here {} to {} are read",
+                self.version,
+                self.readable_from,
+                image::READS_FROM,
+                ours.version
+            ));
+        }
+        (ours.readable_from > self.version).then(|| {
+            format!(
+                "masterd {theirs} could not read the state of masterd {here} if it had to take over again: it \
+                 reads handover version {}, and {here} writes what is readable from {} on",
+                self.version, ours.readable_from
+            )
+        })
+    }
+}
+
+/// The whole state of a master.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    #[serde(flatten)]
+    pub head: Head,
+    /// Descriptors by name; closed ones may be among them.
+    pub fds: BTreeMap<String, i32>,
+    pub fleet: Fleet,
+    pub configs: BTreeMap<PlanId, Config>,
+    pub config_path: PathBuf,
+    pub last_plan: PlanId,
+    /// Where the next binary is looked for.
+    pub binary: PathBuf,
+    /// CLOCK_REALTIME nanoseconds at which masterd was started, and its image executed.
+    pub started_wall: u64,
+    pub image_since: u64,
+    pub pid_file: Option<PathBuf>,
+    pub socket_lock: PathBuf,
+    pub control: ControlRecord,
+    pub sockets: Vec<SocketRecord>,
+    /// Addresses whose group has a steering program.
+    pub steered: BTreeSet<Address>,
+    pub rites: u64,
+    pub last_rites: BTreeMap<u64, (WorkerId, Vec<Key>)>,
+    pub crew: Vec<HandleRecord>,
+    /// What the dead have left, for an image that can't read the pages of this one.
+    pub totals: BTreeMap<String, Tally>,
+    pub log: LogRecord,
+}
+
+/// Lines that could not be written yet, and how many were given up.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LogRecord {
+    pub waiting: Vec<String>,
+    pub dropped: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ControlRecord {
+    pub path: PathBuf,
+    /// Device and inode of the socket's file.
+    pub file: (u64, u64),
+    /// The number of the last client.
+    pub last: u64,
+    pub clients: Vec<ClientRecord>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SocketRecord {
+    pub key: Key,
+    pub service: ServiceName,
+    pub per_worker: bool,
+    pub file: Option<(u64, u64)>,
+    pub named: bool,
+    pub candidate: Option<PlanId>,
+    pub served: bool,
+    pub users: BTreeSet<WorkerId>,
+    pub anew: Option<(PlanId, (u64, u64))>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HandleRecord {
+    pub worker: WorkerId,
+    pub pid: i32,
+    pub service: ServiceName,
+    pub plan: PlanId,
+    pub deaf: bool,
+    pub nonsense: u64,
+    /// The figures seen last: counters never run backwards.
+    pub figures: Figures,
+    /// Orders it has not read yet, each with the number of descriptors that go with it.
+    pub unsent: Vec<(String, usize)>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(version: u32, readable_from: u32) -> Head {
+        Head { version, readable_from, masterd: "9.9.9".to_owned() }
+    }
+
+    #[test]
+    fn versions_that_can_not_read_each_other_refuse_and_say_why() {
+        let now = image::HANDOVER;
+        assert_eq!(head(now, now).refusal(), None);
+        assert_eq!(head(now + 3, now).refusal(), None, "a later one that only added keys");
+        let newer = head(now + 3, now + 1).refusal().unwrap();
+        assert!(newer.contains("can't read the state of masterd 9.9.9"), "{newer}");
+        let older = head(0, 0).refusal().unwrap();
+        assert!(older.contains("handover version 0"), "{older}");
+    }
+}

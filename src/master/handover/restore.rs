@@ -1,0 +1,198 @@
+//! A record and its descriptors become a shell: by the new image after an upgrade, and by the old one
+//! when it has to take over again.
+//!
+//! The record comes from a masterd of this process, so it is believed; what is missing of it is an
+//! error with the name of what is missing. A worker or a client whose descriptor did not cross (its
+//! image ended unexpectedly) is treated as one that has just hung up.
+
+use super::inventory::{self, Inherited};
+use super::record::{ControlRecord, HandleRecord, Record, SocketRecord};
+use crate::inherit::WorkerMain;
+use crate::log::Sink;
+use crate::master::boot::{Origin, machinery};
+use crate::master::control::Control;
+use crate::master::crew::{Crew, Handle};
+use crate::master::inbox;
+use crate::master::sockets::{Socket, Sockets};
+use crate::master::turn::Shell;
+use crate::scoreboard::totals::Totals;
+use crate::scoreboard::view::View;
+use crate::sys::listen::FileId;
+use crate::sys::pidfile::PidFile;
+use crate::sys::process::{self, Pidfd};
+use crate::sys::{fd, title};
+use mio::unix::SourceFd;
+use mio::{Interest, Registry};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::Arc;
+
+fn named(what: &'static str) -> impl Fn(io::Error) -> io::Error {
+    move |e| io::Error::new(e.kind(), format!("cannot {what}: {e}"))
+}
+
+/// Makes the shell. What is said of the image (where it came from, since when it serves) stays that of
+/// the last image that was in force: on trial this one is not.
+pub fn shell(
+    record: Record,
+    mut fds: Inherited,
+    args: Vec<CString>,
+    worker_main: WorkerMain,
+) -> io::Result<Shell> {
+    let plans: BTreeMap<_, _> = record.configs.into_iter().map(|(id, c)| (id, Arc::new(c))).collect();
+    let lost = || io::Error::other("the config in force was not handed over");
+    let config = plans.get(&record.fleet.plan).cloned().ok_or_else(lost)?;
+    let sink = Sink::new(fds.take(inventory::LOG)?, config.master.log.format, config.master.log.level);
+    sink.resume(record.log.waiting.into_iter().map(String::into_bytes), record.log.dropped);
+    let log = sink.logger("master");
+    let mut control = control(record.control, &mut fds)?;
+    let (poll, signals) = machinery(&control)?;
+    control.register_clients(poll.registry());
+    let totals = Totals::restore(fds.take(inventory::TOTALS)?, &record.totals)
+        .map_err(named("take over the totals"))?;
+    let sockets = sockets(record.sockets, record.steered, record.rites, record.last_rites, &mut fds);
+    let mut fleet = record.fleet;
+    let mut crew = Crew::default();
+    for found in record.crew {
+        let worker = found.worker;
+        let plan = plans.get(&found.plan).cloned().unwrap_or_else(|| Arc::clone(&config));
+        let handle = handle(found, plan, &mut fds).map_err(named("take over a worker"))?;
+        watch(poll.registry(), worker, &handle)?;
+        if !handle.view.is_readable()
+            && let Some(worker) = fleet.workers.get_mut(&worker)
+        {
+            // Its pages are of a version that is not read here: they prove nothing, for or against it.
+            worker.pulse.changed = None;
+        }
+        crew.handles.insert(worker, handle);
+    }
+    let locked = |path, fd| PidFile { path, fd };
+    let pid_file = match record.pid_file {
+        Some(path) => Some(locked(path, fds.take(inventory::PID_FILE)?)),
+        None => None,
+    };
+    let socket_lock = locked(record.socket_lock, fds.take(inventory::SOCKET_LOCK)?);
+    for name in fds.unclaimed() {
+        slog::warn!(log, "descriptor {:?} was handed over and is not known here: closed", name);
+    }
+    title::set(&format!("masterd: master ({})", record.config_path.display()));
+    Ok(Shell {
+        poll,
+        signals,
+        fleet,
+        sockets,
+        crew,
+        totals,
+        control,
+        sink,
+        log,
+        worker_main,
+        plans,
+        config,
+        config_path: record.config_path,
+        last_plan: record.last_plan,
+        next_log: None,
+        readings: BTreeMap::new(),
+        last_reading: 0,
+        pid: process::pid(),
+        pid_file,
+        socket_lock,
+        started_wall: record.started_wall,
+        image_since: record.image_since,
+        origin: Origin { binary: record.binary, args },
+        candidate: None,
+        proved: None,
+        crossing: None,
+        trial: None,
+        queue: VecDeque::new(),
+        talkative: BTreeSet::new(),
+        next_pulse: None,
+        next_tick: None,
+        shown: None,
+        announce: None,
+        announced: true,
+        last_error: None,
+        leaving: None,
+    })
+}
+
+fn id_of((device, inode): (u64, u64)) -> FileId {
+    FileId { device, inode }
+}
+
+fn control(record: ControlRecord, fds: &mut Inherited) -> io::Result<Control> {
+    let listener = fds.take(inventory::CONTROL)?;
+    let clients = record
+        .clients
+        .into_iter()
+        // Who connected after the last record of an image that crashed has hung up, as far as we know.
+        .filter_map(|client| Some((fds.take(&inventory::client(client.id)).ok()?, client)))
+        .collect();
+    Ok(Control::restore(listener, record.path, id_of(record.file), record.last, clients))
+}
+
+fn sockets(
+    records: Vec<SocketRecord>,
+    steered: BTreeSet<crate::config::Address>,
+    rites: u64,
+    last_rites: BTreeMap<u64, (crate::model::WorkerId, Vec<crate::master::sockets::Key>)>,
+    fds: &mut Inherited,
+) -> Sockets {
+    let mut all = BTreeMap::new();
+    for record in records {
+        // One that was bound for a trial ends with it.
+        let Ok(fd) = fds.take(&inventory::listener(&record.key)) else { continue };
+        let anew = record.anew.and_then(|(plan, file)| {
+            Some((plan, fds.take(&inventory::anew(&record.key)).ok()?, id_of(file)))
+        });
+        let socket = Socket {
+            fd,
+            service: record.service,
+            per_worker: record.per_worker,
+            file: record.file.map(id_of),
+            named: record.named,
+            candidate: record.candidate,
+            served: record.served,
+            users: record.users,
+            anew,
+        };
+        all.insert(record.key, socket);
+    }
+    Sockets { all, steered, rites, last_rites }
+}
+
+fn handle(
+    record: HandleRecord,
+    config: Arc<crate::config::Config>,
+    fds: &mut Inherited,
+) -> io::Result<Handle> {
+    let HandleRecord { worker, pid, service, deaf, nonsense, figures, unsent, .. } = record;
+    let slot = fds.take(&inventory::slot(worker))?;
+    let view = View::resume(slot.as_fd(), figures);
+    // Not reaped, so the number is still its own.
+    let pidfd = Pidfd::open(pid)?;
+    let channel = match fds.take(&inventory::channel(worker)) {
+        Ok(channel) => channel,
+        // The other end of a fresh pair is gone at once, as this worker's is.
+        Err(_) => fd::channel()?.0,
+    };
+    let mut handle = Handle::new((pid, pidfd), channel, (view, slot), service, config);
+    (handle.deaf, handle.nonsense) = (deaf, nonsense);
+    for (n, (order, count)) in unsent.into_iter().enumerate() {
+        let taken: io::Result<Vec<OwnedFd>> =
+            (0..count).map(|m| fds.take(&inventory::order(worker, n, m))).collect();
+        if let Ok(fds) = taken {
+            handle.unsent.push_back((order.into_bytes(), fds));
+        }
+    }
+    Ok(handle)
+}
+
+fn watch(registry: &Registry, worker: crate::model::WorkerId, handle: &Handle) -> io::Result<()> {
+    let (death, channel) = inbox::tokens(worker);
+    registry.register(&mut SourceFd(&handle.pidfd.as_raw_fd()), death, Interest::READABLE)?;
+    let both = Interest::READABLE | Interest::WRITABLE;
+    registry.register(&mut SourceFd(&handle.channel.as_raw_fd()), channel, both)
+}
