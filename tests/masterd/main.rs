@@ -18,3 +18,4 @@ mod shared;
 mod signals;
 mod stop;
 mod tools;
+mod upgrade;

@@ -46,6 +46,13 @@ impl<'a> Launch<'a> {
         Launch { place, command }
     }
 
+    /// Another binary than the one under test: a copy of it (`install`) that an upgrade can replace.
+    pub fn of(place: &'a Place, binary: &Path) -> Launch<'a> {
+        let mut command = place.command_of(binary.to_str().expect("a path in UTF-8"));
+        command.arg("-c").arg(place.path("masterd.toml"));
+        Launch { place, command }
+    }
+
     /// A last touch: arguments, environment.
     pub fn with(mut self, touch: impl FnOnce(&mut Command)) -> Launch<'a> {
         touch(&mut self.command);

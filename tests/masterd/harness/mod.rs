@@ -16,6 +16,7 @@
 
 pub mod config;
 pub mod http;
+pub mod image;
 pub mod load;
 pub mod master;
 pub mod place;
@@ -25,6 +26,8 @@ pub mod procs;
 pub use config::Web;
 #[allow(unused_imports)]
 pub use http::{Conn, Lost, Response, get};
+#[allow(unused_imports)]
+pub use image::install;
 #[allow(unused_imports)]
 pub use load::{Load, Mix, Report};
 #[allow(unused_imports)]
