@@ -10,9 +10,9 @@
 
 use super::turn::Turn;
 use super::vocabulary::{Action, Answer, Level, NewConfig};
-use super::{drain, rollout, verdict};
-use crate::model::fleet::{Ask, Fleet, Rollover, Stage, Step};
-use crate::model::plan::ServicePlan;
+use super::{drain, rollout, upgrade, verdict};
+use crate::model::fleet::{Ask, Fleet, Hold, Rollover, Stage, Step};
+use crate::model::plan::{Pool, ServicePlan};
 use crate::model::{ClientId, Generation, Moment, Phase, PlanId, Seat, ServiceName};
 use std::collections::BTreeSet;
 
@@ -87,7 +87,11 @@ fn begin(turn: &mut Turn, ask: Ask, first: bool) {
         left: Vec::new(),
         current: BTreeSet::new(),
     });
-    let what = if first { "starting" } else { "reload:" };
+    let what = match first {
+        true => "starting",
+        false if turn.fleet.upgrade.is_some() => "upgrade:",
+        false => "reload:",
+    };
     turn.note(Level::Info, "reload_started", format!("{what} generation {generation}"));
 }
 
@@ -207,7 +211,7 @@ fn open(turn: &mut Turn, plan: PlanId) {
         rollover.plan = Some(plan);
     }
     set_step(turn, Step::OpeningListeners);
-    let seats = services_of(turn).iter().map(|s| (s.name.clone(), s.pool.initial())).collect();
+    let seats = services_of(turn).iter().map(|s| (s.name.clone(), size_of(turn, s))).collect();
     turn.push(Action::OpenListeners { plan, seats });
 }
 
@@ -223,14 +227,30 @@ fn services_of(turn: &Turn) -> Vec<ServicePlan> {
     plan.services.iter().filter(wanted).cloned().collect()
 }
 
+/// The pool of a service in the generation coming up. A reload begins with what the config says; another
+/// image goes on with what there is: a number set by hand, or grown to within the bounds.
+pub fn size_of(turn: &Turn, plan: &ServicePlan) -> u32 {
+    let before = turn.fleet.services.get(&plan.name).filter(|_| upgrade::on_trial(turn));
+    match (before, plan.pool) {
+        (Some(service), Pool::Range { min, max }) => service.wanted.clamp(min, max),
+        (Some(service), Pool::Fixed(_)) if service.scaled => service.wanted,
+        (_, pool) => pool.initial(),
+    }
+}
+
+/// A reload ends a hold; another image does not: who took a service out brings it back.
+fn stays_held(turn: &Turn, name: &ServiceName) -> bool {
+    upgrade::on_trial(turn) && turn.fleet.services.get(name).is_some_and(|s| s.hold != Hold::No)
+}
+
 /// The listeners are bound: start the first step.
 pub fn opened(turn: &mut Turn) {
     if turn.fleet.rollover.as_ref().is_none_or(|r| r.step != Step::OpeningListeners) {
         return;
     }
     let mut left = Vec::new();
-    for service in services_of(turn) {
-        left.extend((0..service.pool.initial()).map(|n| (service.name.clone(), Seat(n))));
+    for service in services_of(turn).iter().filter(|s| !stays_held(turn, &s.name)) {
+        left.extend((0..size_of(turn, service)).map(|n| (service.name.clone(), Seat(n))));
     }
     if let Some(rollover) = turn.fleet.rollover.as_mut() {
         rollover.left = left;

@@ -138,6 +138,8 @@ pub fn on_trial(turn: &Turn) -> bool {
 pub fn lost(turn: &mut Turn, why: String, lines: Vec<String>) {
     let Some(rollover) = turn.fleet.rollover.as_mut().filter(|r| r.step != Step::Lost) else { return };
     rollover.step = Step::Lost;
+    rollover.current.clear();
+    rollover.left.clear();
     let generation = rollover.generation;
     turn.note_generation(
         Level::Error,

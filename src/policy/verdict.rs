@@ -6,11 +6,9 @@
 
 use super::turn::Turn;
 use super::vocabulary::{Action, Answer, Level};
-use super::{drain, upgrade, waiters};
-use crate::model::fleet::{
-    Backoff, DrainWhy, Hold, Load, Outcome, Rollover, Service, Stage, Trouble, Worker,
-};
-use crate::model::{Generation, Phase, PlanId, Seat, ServiceName};
+use super::{drain, rollover, upgrade, waiters};
+use crate::model::fleet::{Backoff, DrainWhy, Hold, Load, Outcome, Rollover, Service, Stage, Worker};
+use crate::model::{Generation, Phase, PlanId, ServiceName};
 use std::collections::BTreeMap;
 
 /// The verdict is good: the new plan is in force, the old generation drains.
@@ -54,10 +52,17 @@ fn adopt_services(turn: &mut Turn, rollover: &Rollover) -> Vec<(ServiceName, u32
     for service in &facts.services {
         let replaced = rollover.ask.only.as_ref().is_none_or(|only| *only == service.name);
         if replaced {
-            let wanted = service.pool.initial();
-            let trouble =
-                turn.service(&service.name).map(|s| std::mem::take(&mut s.trouble)).unwrap_or_default();
-            let fresh = fresh_service(plan, rollover.generation, wanted, trouble);
+            let wanted = rollover::size_of(turn, service);
+            let trial = upgrade::on_trial(turn);
+            let mut fresh = fresh_service(plan, rollover.generation, wanted);
+            if let Some(old) = turn.service(&service.name) {
+                // Seats in trouble stay so until somebody looks: their rescuers serve on.
+                fresh.trouble = std::mem::take(&mut old.trouble);
+                if trial {
+                    (fresh.scaled, fresh.hold, fresh.backoff) = (old.scaled, old.hold, old.backoff);
+                    fresh.last_death = old.last_death.take();
+                }
+            }
             turn.fleet.growing.remove(&service.name);
             turn.fleet.services.insert(service.name.clone(), fresh);
         }
@@ -75,13 +80,8 @@ fn adopt_services(turn: &mut Turn, rollover: &Rollover) -> Vec<(ServiceName, u32
     seats
 }
 
-/// A service as its plan wants it. Seats in trouble stay so until somebody looks: their rescuers serve on.
-fn fresh_service(
-    plan: PlanId,
-    generation: Generation,
-    wanted: u32,
-    trouble: BTreeMap<Seat, Trouble>,
-) -> Service {
+/// A service as its plan wants it.
+fn fresh_service(plan: PlanId, generation: Generation, wanted: u32) -> Service {
     Service {
         plan,
         generation,
@@ -89,7 +89,7 @@ fn fresh_service(
         scaled: false,
         hold: Hold::No,
         backoff: Backoff::default(),
-        trouble,
+        trouble: BTreeMap::new(),
         load: Load::default(),
         fence_at: None,
         removed: false,

@@ -17,5 +17,6 @@ mod sim;
 mod starting;
 mod stepping;
 mod stopping;
+mod upgrading;
 mod waiting;
 mod watch;

@@ -7,7 +7,9 @@ use super::watch;
 use crate::model::fleet::{self, Fleet, Stage};
 use crate::model::plan::{Idle, Plan, Pool, Rollout, ServicePlan};
 use crate::model::{ClientId, Generation, Moment, Phase, PlanId, Seat, ServiceName, WorkerId};
-use crate::policy::{Action, Answer, Event, KillSignal, NewConfig, Request, Word, decide, next_due};
+use crate::policy::{
+    Action, Answer, Event, KillSignal, NewConfig, Proof, Refused, Request, Word, decide, next_due,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -67,6 +69,9 @@ pub struct Sim {
     pub config_takes: Duration,
     pub open_fails: Option<String>,
     pub seats_fail: Option<String>,
+    /// What a candidate will say; `None`: nothing, ever.
+    pub candidate: Option<Result<Proof, Refused>>,
+    pub exec_fails: Option<String>,
     pub rules: Vec<Rule>,
     pub log: Vec<(Moment, Action)>,
     pub answers: BTreeMap<ClientId, Answer>,
@@ -110,6 +115,8 @@ impl Sim {
             config_takes: 2 * MS,
             open_fails: None,
             seats_fail: None,
+            candidate: Some(Ok(Proof { version: "2".to_owned() })),
+            exec_fails: None,
             rules: Vec::new(),
             log: Vec::new(),
             answers: BTreeMap::new(),
@@ -146,6 +153,7 @@ impl Sim {
             Some(fleet::Step::OpeningListeners) => sim.plan_step(Duration::ZERO, Step::Tell(Event::Opened)),
             _ => {}
         }
+        sim.resume_upgrade();
         for (id, worker) in sim.fleet.workers.clone() {
             let told = worker.drain.map(|_| SECOND);
             sim.fakes.insert(id, Fake { life: GOOD, ready: worker.ready_at.is_some(), told });
@@ -242,6 +250,16 @@ impl Sim {
         self.ask(Request::Reload { service: None, drained: false })
     }
 
+    /// This happens later.
+    pub fn plan(&mut self, after: Duration, event: Event) {
+        self.plan_step(after, Step::Tell(event));
+    }
+
+    /// Nothing of the kind happens any more.
+    pub fn forget_planned(&mut self, test: impl Fn(&Event) -> bool) {
+        self.agenda.retain(|_, step| !matches!(step, Step::Tell(event) if test(event)));
+    }
+
     fn plan_step(&mut self, after: Duration, step: Step) {
         self.serial += 1;
         self.agenda.insert((self.now + after, self.serial), step);
@@ -281,7 +299,7 @@ impl Sim {
                 assert_eq!(earlier, None, "client {client} is answered twice");
             }
             Action::Leave { code } => self.left = self.left.or(Some(code)),
-            _ => {}
+            other => self.cross(&other),
         }
     }
 
