@@ -420,6 +420,11 @@ pub fn announce_start(shell: &mut Shell) {
 
 /// The end, in the reverse order of the start.
 fn finish(mut shell: Shell) {
+    if shell.trial.is_some()
+        && let Err(e) = fallback::disarm()
+    {
+        slog::warn!(shell.log, "cannot end the trial of this binary: {}", e);
+    }
     slog::info!(shell.log, "masterd leaves"; "pid" => shell.pid);
     shell.readings.values().for_each(|reading| reading.child.end());
     shell.candidate.iter().for_each(Candidate::end);

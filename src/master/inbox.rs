@@ -41,7 +41,11 @@ pub fn reading_token(number: usize) -> Token {
 pub fn rank(event: &Event) -> u8 {
     match event {
         Event::Signal(Word::Quit | Word::Terminate | Word::Interrupt) => 1,
-        Event::Ready { .. } | Event::Failed { .. } | Event::Leaving { .. } | Event::Died { .. } => 0,
+        Event::Ready { .. }
+        | Event::Failed { .. }
+        | Event::Closed { .. }
+        | Event::Leaving { .. }
+        | Event::Died { .. } => 0,
         _ => 2,
     }
 }
@@ -172,7 +176,7 @@ fn understand(shell: &mut Shell, worker: WorkerId, report: Report, out: &mut Vec
     match report {
         Report::Ready => out.push(Event::Ready { worker }),
         Report::Leaving { .. } => out.push(Event::Leaving { worker }),
-        Report::Closed { rites } => shell.sockets.closed_by(worker, rites),
+        Report::Closed { rites } => out.push(Event::Closed { worker, rites }),
         Report::StatusWanted => asks::status_for_worker(shell, worker),
         Report::Failed { why } => {
             let mut why = why.escape_debug().to_string();

@@ -82,6 +82,7 @@ fn act(shell: &mut Shell, action: Action) {
         Action::Rescue { service, seat, to } => rescue(shell, &service, seat, to),
         Action::EndRescue { seat, from, .. } => tell(shell, from, &Order::EndRescue { seat }),
         Action::LastRites { service, seat, to } => last_rites(shell, Orphan { service, seat }, to),
+        Action::Served { worker, rites } => shell.sockets.closed_by(worker, rites),
         Action::Forget { worker, death } => forget(shell, worker, death),
         Action::ReopenLogs { client } => reopen_logs(shell, client),
         Action::Answer { client, answer } => respond(shell, client, answer),

@@ -69,6 +69,7 @@ fn apply(turn: &mut Turn, event: Event) {
         Event::Ready { worker } => pool::ready(turn, worker),
         Event::Orphaned { service, seat } => rescue::orphaned(turn, service, seat),
         Event::Leaving { worker } => deaths::leaving(turn, worker),
+        Event::Closed { worker, rites } => rescue::closed(turn, worker, rites),
         Event::Failed { worker, why } => deaths::failed(turn, worker, why),
         Event::Died { worker, how } => deaths::died(turn, worker, &how),
         Event::Pulse { workers, queues } => pulse::beat(turn, &workers, &queues),

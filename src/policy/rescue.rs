@@ -154,6 +154,13 @@ pub fn release(turn: &mut Turn, id: WorkerId) {
     }
 }
 
+/// A worker says that it has served sockets to their end; from one that is not there it means nothing.
+pub fn closed(turn: &mut Turn, worker: WorkerId, rites: Option<u64>) {
+    if turn.fleet.workers.contains_key(&worker) {
+        turn.push(Action::Served { worker, rites });
+    }
+}
+
 /// Sockets that nobody names nor serves any more: somebody serves what waits in them.
 pub fn orphaned(turn: &mut Turn, service: ServiceName, seat: Option<Seat>) {
     let last = turn

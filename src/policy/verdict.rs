@@ -126,7 +126,8 @@ pub fn fail(turn: &mut Turn, why: String, lines: Vec<String>) {
     let generation = rollover.generation;
     let what = if rollover.first { "start" } else { "reload" };
     let text = format!("{what} failed (generation {generation}): {why}");
-    turn.note_generation(Level::Error, "reload_failed", generation, text);
+    let event = if rollover.first { "start_failed" } else { "reload_failed" };
+    turn.note_generation(Level::Error, event, generation, text);
     if rollover.first {
         return super::stop::give_up(turn);
     }

@@ -59,6 +59,11 @@ pub enum Event {
     Leaving {
         worker: WorkerId,
     },
+    /// It has served the sockets of its last call, or of these rites, to their end.
+    Closed {
+        worker: WorkerId,
+        rites: Option<u64>,
+    },
     Failed {
         worker: WorkerId,
         why: String,
@@ -252,6 +257,11 @@ pub enum Action {
         service: ServiceName,
         seat: Option<Seat>,
         to: Option<WorkerId>,
+    },
+    /// The worker has served these sockets to their end: nobody needs them any more.
+    Served {
+        worker: WorkerId,
+        rites: Option<u64>,
     },
     /// The worker has been reaped: fold its counters, close its channel. `death`: nobody asked.
     Forget {

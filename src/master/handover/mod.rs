@@ -8,22 +8,27 @@ pub mod record;
 pub mod restore;
 
 use super::turn::Shell;
+use crate::config::Config;
+use crate::model::PlanId;
 use crate::sys::listen::FileId;
 use record::{ControlRecord, HandleRecord, Head, LogRecord, Record, SocketRecord};
+use serde_json::Value;
 use std::io;
+use std::sync::Arc;
 
 /// The state of this master as it is now. Changes nothing, but reads every slot once more.
-pub fn describe(shell: &mut Shell) -> Record {
+pub fn describe(shell: &mut Shell) -> io::Result<Record> {
     let waiting = shell.sink.waiting();
     let waiting = waiting.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     let crew = crew(shell);
     let (path, file, last) = shell.control.place();
-    Record {
+    let config = |(id, config): (&PlanId, &Arc<Config>)| Ok((*id, serde_json::to_value(&**config)?));
+    Ok(Record {
         head: Head::ours(),
         fds: inventory::numbers(shell),
         crew,
         fleet: shell.fleet.clone(),
-        configs: shell.plans.iter().map(|(id, config)| (*id, (**config).clone())).collect(),
+        configs: shell.plans.iter().map(config).collect::<io::Result<_>>()?,
         config_path: shell.config_path.clone(),
         last_plan: shell.last_plan,
         binary: shell.origin.binary.clone(),
@@ -37,13 +42,13 @@ pub fn describe(shell: &mut Shell) -> Record {
             last,
             clients: shell.control.record(),
         },
-        sockets: sockets(shell),
+        sockets: sockets(shell)?,
         steered: shell.sockets.steered.clone(),
         rites: shell.sockets.rites,
         last_rites: shell.sockets.last_rites.clone(),
         totals: shell.totals.all(),
         log: LogRecord { waiting, dropped: shell.sink.dropped() },
-    }
+    })
 }
 
 /// The document as bytes.
@@ -59,7 +64,7 @@ fn pair(file: FileId) -> (u64, u64) {
     (file.device, file.inode)
 }
 
-fn sockets(shell: &Shell) -> Vec<SocketRecord> {
+fn sockets(shell: &Shell) -> io::Result<Vec<Value>> {
     let record = |(key, s): (&super::sockets::Key, &super::sockets::Socket)| SocketRecord {
         key: key.clone(),
         service: s.service.clone(),
@@ -71,7 +76,7 @@ fn sockets(shell: &Shell) -> Vec<SocketRecord> {
         users: s.users.clone(),
         anew: s.anew.as_ref().map(|(plan, _, file)| (*plan, pair(*file))),
     };
-    shell.sockets.all.iter().map(record).collect()
+    shell.sockets.all.iter().map(|s| Ok(serde_json::to_value(record(s))?)).collect()
 }
 
 fn crew(shell: &mut Shell) -> Vec<HandleRecord> {

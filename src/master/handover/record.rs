@@ -5,7 +5,7 @@
 //! keys are tolerated. Descriptors are not in here: they are named in `fds`, each by what it is, and a
 //! name is known only to `inventory`. A recorded document of every released version is read by a test.
 
-use crate::config::{Address, Config};
+use crate::config::Address;
 use crate::image;
 use crate::master::clients::ClientRecord;
 use crate::master::sockets::Key;
@@ -14,6 +14,7 @@ use crate::model::{PlanId, ServiceName, WorkerId};
 use crate::scoreboard::totals::Tally;
 use crate::scoreboard::view::Figures;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
@@ -66,7 +67,9 @@ pub struct Record {
     /// Descriptors by name; closed ones may be among them.
     pub fds: BTreeMap<String, i32>,
     pub fleet: Fleet,
-    pub configs: BTreeMap<PlanId, Config>,
+    /// Each as its own image wrote it: what a newer one has read may mean nothing to an older one, which
+    /// needs no more than the config in force.
+    pub configs: BTreeMap<PlanId, Value>,
     pub config_path: PathBuf,
     pub last_plan: PlanId,
     /// Where the next binary is looked for.
@@ -77,7 +80,8 @@ pub struct Record {
     pub pid_file: Option<PathBuf>,
     pub socket_lock: PathBuf,
     pub control: ControlRecord,
-    pub sockets: Vec<SocketRecord>,
+    /// `SocketRecord`s; one of a kind that is not known is left out, for the same reason.
+    pub sockets: Vec<Value>,
     /// Addresses whose group has a steering program.
     pub steered: BTreeSet<Address>,
     pub rites: u64,

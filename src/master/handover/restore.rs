@@ -7,14 +7,16 @@
 
 use super::inventory::{self, Inherited};
 use super::record::{ControlRecord, HandleRecord, Record, SocketRecord};
+use crate::config::Config;
 use crate::inherit::WorkerMain;
 use crate::log::Sink;
 use crate::master::boot::{Origin, machinery};
 use crate::master::control::Control;
 use crate::master::crew::{Crew, Handle};
 use crate::master::inbox;
-use crate::master::sockets::{Socket, Sockets};
+use crate::master::sockets::{Key, Socket, Sockets};
 use crate::master::turn::Shell;
+use crate::model::PlanId;
 use crate::scoreboard::totals::Totals;
 use crate::scoreboard::view::View;
 use crate::sys::listen::FileId;
@@ -23,6 +25,8 @@ use crate::sys::process::{self, Pidfd};
 use crate::sys::{fd, title};
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
+use serde::Deserialize;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ffi::CString;
 use std::io;
@@ -41,8 +45,8 @@ pub fn shell(
     args: Vec<CString>,
     worker_main: WorkerMain,
 ) -> io::Result<Shell> {
-    let plans: BTreeMap<_, _> = record.configs.into_iter().map(|(id, c)| (id, Arc::new(c))).collect();
-    let lost = || io::Error::other("the config in force was not handed over");
+    let (plans, strange) = configs(record.configs);
+    let lost = || io::Error::other("the config in force was not handed over, or can't be read");
     let config = plans.get(&record.fleet.plan).cloned().ok_or_else(lost)?;
     let sink = Sink::new(fds.take(inventory::LOG)?, config.master.log.format, config.master.log.level);
     sink.resume(record.log.waiting.into_iter().map(String::into_bytes), record.log.dropped);
@@ -52,7 +56,9 @@ pub fn shell(
     control.register_clients(poll.registry());
     let totals = Totals::restore(fds.take(inventory::TOTALS)?, &record.totals)
         .map_err(named("take over the totals"))?;
-    let sockets = sockets(record.sockets, record.steered, record.rites, record.last_rites, &mut fds);
+    let listening = sockets(&record.sockets, &mut fds);
+    let (steered, rites, last_rites) = (record.steered, record.rites, record.last_rites);
+    let sockets = Sockets { all: listening, steered, rites, last_rites };
     let mut fleet = record.fleet;
     let mut crew = Crew::default();
     for found in record.crew {
@@ -74,6 +80,9 @@ pub fn shell(
         None => None,
     };
     let socket_lock = locked(record.socket_lock, fds.take(inventory::SOCKET_LOCK)?);
+    for plan in strange {
+        slog::warn!(log, "the config of plan {} is of another version and can't be read here", plan);
+    }
     for name in fds.unclaimed() {
         slog::warn!(log, "descriptor {:?} was handed over and is not known here: closed", name);
     }
@@ -133,15 +142,22 @@ fn control(record: ControlRecord, fds: &mut Inherited) -> io::Result<Control> {
     Ok(Control::restore(listener, record.path, id_of(record.file), record.last, clients))
 }
 
-fn sockets(
-    records: Vec<SocketRecord>,
-    steered: BTreeSet<crate::config::Address>,
-    rites: u64,
-    last_rites: BTreeMap<u64, (crate::model::WorkerId, Vec<crate::master::sockets::Key>)>,
-    fds: &mut Inherited,
-) -> Sockets {
+/// The configs that can be read here, and the plans of those that can't.
+fn configs(all: BTreeMap<PlanId, Value>) -> (BTreeMap<PlanId, Arc<Config>>, Vec<PlanId>) {
+    let (mut known, mut strange) = (BTreeMap::new(), Vec::new());
+    for (plan, value) in all {
+        match serde_json::from_value(value) {
+            Ok(config) => drop(known.insert(plan, Arc::new(config))),
+            Err(_) => strange.push(plan),
+        }
+    }
+    (known, strange)
+}
+
+/// The sockets of the kinds that are known here. The others' descriptors are unclaimed, and told so.
+fn sockets(records: &[Value], fds: &mut Inherited) -> BTreeMap<Key, Socket> {
     let mut all = BTreeMap::new();
-    for record in records {
+    for record in records.iter().filter_map(|value| SocketRecord::deserialize(value).ok()) {
         // One that was bound for a trial ends with it.
         let Ok(fd) = fds.take(&inventory::listener(&record.key)) else { continue };
         let anew = record.anew.and_then(|(plan, file)| {
@@ -160,14 +176,10 @@ fn sockets(
         };
         all.insert(record.key, socket);
     }
-    Sockets { all, steered, rites, last_rites }
+    all
 }
 
-fn handle(
-    record: HandleRecord,
-    config: Arc<crate::config::Config>,
-    fds: &mut Inherited,
-) -> io::Result<Handle> {
+fn handle(record: HandleRecord, config: Arc<Config>, fds: &mut Inherited) -> io::Result<Handle> {
     let HandleRecord { worker, pid, service, deaf, nonsense, figures, unsent, .. } = record;
     let slot = fds.take(&inventory::slot(worker))?;
     let view = View::resume(slot.as_fd(), figures);

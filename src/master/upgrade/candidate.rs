@@ -86,7 +86,7 @@ fn open(origin: &Path, binary: Option<&str>) -> io::Result<Program> {
 
 fn begin(shell: &mut Shell, program: &Program) -> io::Result<(i32, Pidfd, OwnedFd, OwnedFd)> {
     let mut state = Ledger::create("masterd-state")?;
-    state.replace(&handover::bytes(&handover::describe(shell))?)?;
+    state.replace(&handover::bytes(&handover::describe(shell)?)?)?;
     let answer = shm::scratch("masterd-answer")?;
     let printed = shm::scratch("masterd-printed")?;
     let parent = process::pid();

@@ -73,7 +73,7 @@ fn forward(shell: &mut Shell) -> io::Error {
 fn prepare(shell: &mut Shell, program: &Program) -> io::Result<(Ledger, Program, String)> {
     let old = Program::running()?;
     let mut state = Ledger::create("masterd-state")?;
-    state.replace(&handover::bytes(&handover::describe(shell))?)?;
+    state.replace(&handover::bytes(&handover::describe(shell)?)?)?;
     inventory::survive(shell, Survive::Everything)?;
     exec::inherit(state.as_fd(), true)?;
     exec::inherit(old.fd.as_fd(), true)?;
@@ -104,7 +104,7 @@ fn back(shell: &mut Shell) -> io::Error {
 }
 
 fn save(shell: &mut Shell) -> io::Result<()> {
-    let document = handover::bytes(&handover::describe(shell))?;
+    let document = handover::bytes(&handover::describe(shell)?)?;
     match &mut shell.trial {
         Some(state) => state.replace(&document),
         None => Err(io::Error::other("there is no way back")),

@@ -11,7 +11,7 @@ use crate::image;
 use crate::inherit::{Inheritance, WorkerMain};
 use crate::master::config_child;
 use crate::master::handover::inventory::{self, Inherited};
-use crate::master::handover::record::{Head, Record};
+use crate::master::handover::record::{Head, Record, SocketRecord};
 use crate::model::{Generation, Seat, WorkerId};
 use crate::scoreboard::layout;
 use crate::scoreboard::totals::Totals;
@@ -24,6 +24,7 @@ use crate::wire::order::MESSAGE_LIMIT;
 use crate::wire::report::Report;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use serde::Deserialize;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -78,7 +79,8 @@ fn prove(state: OwnedFd, worker_main: WorkerMain) -> Result<(), Refusal> {
 
 /// Looks at everything that would be taken over.
 fn adopt(record: &Record, mut fds: Inherited) -> Result<(), Refusal> {
-    for socket in &record.sockets {
+    let known = record.sockets.iter().filter_map(|value| SocketRecord::deserialize(value).ok());
+    for socket in known {
         let name = inventory::listener(&socket.key);
         let adopted = fds.take(&name).and_then(|fd| match listen::is_listening(fd.as_fd())? {
             true => Ok(()),

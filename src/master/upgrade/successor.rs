@@ -9,7 +9,7 @@ use super::{CANDIDATE, HANDOVER, RETURN, crossing, environment, proof};
 use crate::image;
 use crate::inherit::WorkerMain;
 use crate::master::boot;
-use crate::master::handover::inventory::Inherited;
+use crate::master::handover::inventory::{self, Inherited, Survive};
 use crate::master::handover::record::{Head, Record};
 use crate::master::handover::restore;
 use crate::master::turn::Shell;
@@ -58,8 +58,7 @@ fn stray(name: &str) -> i32 {
 /// The new image.
 fn succeed(state: OwnedFd, old: OwnedFd, args: &[CString], worker_main: WorkerMain) -> i32 {
     let way_back = environment(Some((HANDOVER, state.as_raw_fd().to_string())));
-    // The mask has crossed the exec; the dispositions have not all.
-    let armed = signal::block_all().and_then(|()| exec::inherit(old.as_fd(), false)).and_then(|()| {
+    let armed = signal::mask_all().and_then(|()| exec::inherit(old.as_fd(), false)).and_then(|()| {
         let old = Program { fd: old, path: PathBuf::new() };
         fallback::arm(old, args, &way_back, RETURN)
     });
@@ -84,10 +83,16 @@ fn succeed(state: OwnedFd, old: OwnedFd, args: &[CString], worker_main: WorkerMa
 /// The old image, once more.
 fn take_over_again(state: OwnedFd, args: &[CString], worker_main: WorkerMain) -> i32 {
     let why = std::env::var(RETURN).map(|reason| fallback::in_words(&reason)).ok();
-    let prepared = signal::block_all().and_then(|()| fallback::timer(Duration::ZERO));
-    match prepared.and_then(|()| restore(state, args, worker_main)) {
-        Ok((mut shell, _)) => {
+    let prepared = signal::mask_all().and_then(|()| fallback::timer(Duration::ZERO));
+    let restored = prepared.and_then(|()| restore(state, args, worker_main)).map(|(shell, _state)| shell);
+    match restored.and_then(|shell| inventory::survive(&shell, Survive::Nothing).map(|()| shell)) {
+        Ok(mut shell) => {
             shell.queue.push_back(Event::Returned { why });
+            // Decided on by the image that crashed, and not started any more.
+            let unborn = shell.fleet.workers.keys().filter(|id| !shell.crew.handles.contains_key(id));
+            let how = || "was not started: its image ended first".to_owned();
+            let lost: Vec<Event> = unborn.map(|id| Event::Died { worker: *id, how: how() }).collect();
+            shell.queue.extend(lost);
             boot::resume(shell)
         }
         Err(e) => {

@@ -58,6 +58,7 @@ fn targets_exist(before: &Fleet, after: &Fleet, actions: &[Action]) -> Result<()
             Action::Readiness { worker, .. }
             | Action::Drain { worker, .. }
             | Action::Finish { worker }
+            | Action::Served { worker, .. }
             | Action::Kill { worker, .. } => *worker,
             Action::Rescue { to, .. } => *to,
             Action::EndRescue { from, .. } => *from,
