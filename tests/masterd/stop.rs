@@ -1,6 +1,7 @@
 //! How a master stops: what is in flight ends, what waits is served, and nothing is left.
 
 use super::harness::*;
+use super::meddle::{freeze, send};
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use std::time::{Duration, Instant};
@@ -69,14 +70,15 @@ fn what_waits_in_the_queue_when_a_stop_begins_is_served() {
         let master = Master::start(&place, &Web::new().listen_raw(&[&tcp, listen[1]]).text());
         let (address, file) = (master.address(), master.address_of("file"));
         let pids = master.ready_pids("web");
-        let all = |signal| pids.iter().for_each(|pid| kill(Pid::from_raw(*pid), signal).unwrap());
-        all(Signal::SIGSTOP);
+        pids.iter().for_each(|pid| freeze(*pid));
         let mut waiting: Vec<Conn> =
             [&address, &file].iter().flat_map(|a| (0..10).map(|_| Conn::open(a).unwrap())).collect();
         waiting.iter_mut().for_each(|conn| conn.ask("/").unwrap());
         master.signal(Signal::SIGQUIT);
-        master.wait_log("stops gracefully");
-        all(Signal::SIGCONT);
+        // When they go on they find the connections and the order to let go of the listeners at once.
+        let told = || master.log().matches("  worker of generation 1 drains, ").count() == 2;
+        wait_until("both workers have the order", SOON, told);
+        pids.iter().for_each(|pid| send(*pid, Signal::SIGCONT));
         for conn in &mut waiting {
             assert_eq!(conn.receive().expect(accept).status, 200);
         }
@@ -239,6 +241,28 @@ fn a_worker_that_stands_still_does_not_hold_up_a_stop() {
         assert!(begun.elapsed() < limit * SECOND, "{signal} took {:?}", begun.elapsed());
         master.finish();
     }
+}
+
+/// kill -9 of the master: what the workers find in the queue when they hear of it has nobody else.
+#[test]
+fn what_waits_in_the_queue_when_the_master_is_killed_is_served() {
+    let place = Place::new();
+    let file = "{ address = \"unix:web.sock\", name = \"file\" }";
+    let master = Master::start(&place, &Web::new().listen_raw(&["\"127.0.0.1:0\"", file]).text());
+    let (address, file) = (master.address(), master.address_of("file"));
+    let workers = master.ready_pids("web");
+    workers.iter().for_each(|pid| freeze(*pid));
+    let mut waiting: Vec<Conn> =
+        [&address, &file].iter().flat_map(|a| (0..10).map(|_| Conn::open(a).unwrap())).collect();
+    waiting.iter_mut().for_each(|conn| conn.ask("/").unwrap());
+    master.kill();
+    workers.iter().for_each(|pid| send(*pid, Signal::SIGCONT));
+    for conn in &mut waiting {
+        assert_eq!(conn.receive().expect("an answer").status, 200);
+    }
+    drop(waiting);
+    wait_until("the workers leave", SOON, || !workers.iter().any(|pid| procs::runs(*pid)));
+    master.finish();
 }
 
 /// kill -9 of the master: workers serve what they have, let go of the port at once, and leave.
