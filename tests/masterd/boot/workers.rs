@@ -85,7 +85,8 @@ fn every_line_of_a_json_log_is_json() {
         s.services[0].totals.deaths == 1 && s.services[0].workers_ready == 2
     });
     master.cli(&["reload"]).expect(0);
-    place.config("control\u{1}characters = \"\\u0007\"");
+    // A key that is told as it is written: quotes, and a control character.
+    place.config(&(web.text() + "[\"quo\\\"te and bell\\u0007\"]\n"));
     master.cli(&["reload"]).expect(1);
     master.expect_error("reload failed");
     load.stop();
