@@ -91,7 +91,8 @@ fn a_closing_worker_serves_what_has_arrived() {
     let place = Place::new();
     let master = Master::start(&place, &Web::new().workers(1).service("drain = { idle = \"close\" }").text());
     let address = master.address();
-    let mut conns: Vec<Conn> = (0..100).map(|_| Conn::open(&address).unwrap()).collect();
+    // More than the worker hears of at one time.
+    let mut conns: Vec<Conn> = (0..700).map(|_| Conn::open(&address).unwrap()).collect();
     for conn in &mut conns {
         conn.get("/").unwrap();
     }
