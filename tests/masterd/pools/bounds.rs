@@ -72,13 +72,18 @@ fn a_queue_that_does_not_empty_makes_the_pool_grow() {
     let config = Web::new().workers("{ min = 1, max = 3 }").service("connections = 1");
     let master = Master::start(&place, &config.text());
     let address = master.address();
-    // One is held by the worker, which accepts no other; the next wait in its queue.
-    let mut conns: Vec<Conn> = (0..3).map(|_| Conn::open(&address).unwrap()).collect();
-    conns[0].get("/").unwrap();
-    conns[1].ask("/").unwrap();
-    conns[2].ask("/").unwrap();
+    // Each worker has one that does not end, and accepts no other; the rest wait in the queues.
+    let mut conns: Vec<Conn> = (0..6).map(|_| Conn::open(&address).unwrap()).collect();
+    for conn in &mut conns {
+        let head = "POST / HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
+        conn.send(head.as_bytes()).unwrap();
+    }
     master.wait_status("it has grown to its bound", SOON, |s| s.services[0].workers_ready == 3);
-    for conn in &mut conns[1..] {
+    holds_for("three are the most", Duration::from_millis(1500), || master.workers("web").len() == 3);
+    for conn in &mut conns {
+        conn.send(b"0123456789").unwrap();
+    }
+    for conn in &mut conns {
         assert_eq!(conn.receive().unwrap().status, 200, "and everybody is served");
     }
     end(master);
