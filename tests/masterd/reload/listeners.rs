@@ -1,6 +1,6 @@
 //! Listeners and services that come, go, move and change with a reload.
 
-use crate::harness::{Conn, Load, Lost, Master, Mix, Place, SOON, Web, came_true, get, wait_until};
+use crate::harness::{Conn, Load, Lost, Master, Mix, Place, SOON, Signal, Web, came_true, get, wait_until};
 use crate::meddle::end;
 use std::fs;
 use std::io::ErrorKind;
@@ -237,6 +237,15 @@ fn an_address_moves_from_one_service_to_another() {
         report.assert_nothing_lost();
         assert_eq!(report.marks.len(), 2, "both services answered");
     }
+    // A socket that has moved goes with the service that has it now.
+    let more = Web::new().name("b").mark("b").service("drain = { delay = \"20s\" }").listen_raw(&[home]);
+    place.config(&Web::new().name("a").mark("a").listen_raw(&[away]).more(&more.service_text()).text());
+    master.cli(&["reload", "--drained"]).expect(0);
+    master.signal(Signal::SIGQUIT);
+    master.wait_status("a has stopped", SOON, |s| {
+        s.services.iter().all(|service| service.name == "b" || service.workers.is_empty())
+    });
+    assert_eq!(get(&home_at, "/").expect("b is still to be found").field("mark"), Some("b"));
     end(master);
 }
 
