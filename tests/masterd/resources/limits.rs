@@ -1,6 +1,7 @@
 //! At a limit nothing is refused: connections wait, reloads are refused whole, and all of it ends.
 
 use super::super::harness::*;
+use super::super::meddle::{freeze, send};
 use super::super::tools::*;
 use std::process::Command;
 use std::time::Duration;
@@ -214,19 +215,20 @@ fn many_sockets_without_a_worker_are_each_served_once() {
     let web = Web::new().workers(12).service("restart = { backoff_min = \"20s\", backoff_max = \"20s\" }");
     let master = Master::start(&place, &web.text());
     master.expect_error("worker died");
-    let (mut keep, mut lost) = (Vec::new(), Vec::new());
-    for worker in master.workers("web") {
-        if worker.seat < 2 { keep.push(worker.pid) } else { lost.push(worker.pid) }
-    }
-    for pid in &lost {
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(*pid), Signal::SIGKILL).unwrap();
-    }
-    master.wait_status("they are dead and throttled", SOON, |s| {
-        s.services[0].totals.deaths == 10 && s.services[0].workers.len() <= 3
+    let keep: Vec<i32> = master.workers("web").iter().filter(|w| w.seat < 2).map(|w| w.pid).collect();
+    wait_until("the others are dead and throttled", SOON, || {
+        let workers = master.workers("web");
+        let others = || workers.iter().filter(|w| w.seat >= 2);
+        // Those that were no longer young have been replaced.
+        others().filter(|w| w.pid > 0).for_each(|w| send(w.pid, Signal::SIGKILL));
+        others().next().is_none() && master.service("web").why.is_some_and(|w| w.contains("throttled"))
     });
-    // What waits in the queues of the dead is served when their seats go.
+    // What waits in the queues of the dead is served when their seats go. Those that have stood in for them
+    // so far find it there together with the news.
+    keep.iter().for_each(|pid| freeze(*pid));
     let mut waiting = crowd(&master.address(), 60);
     master.cli(&["scale", "web", "2"]).expect(0);
+    keep.iter().for_each(|pid| send(*pid, Signal::SIGCONT));
     waiting.iter_mut().for_each(|conn| assert_eq!(conn.receive().unwrap().status, 200));
     drop(waiting);
     master.wait_status("only two are left", SOON, |s| s.services[0].workers.len() == 2);
