@@ -105,16 +105,16 @@ fn events_tell_of_births_deaths_and_reloads() {
 fn a_client_that_is_interrupted_takes_no_verdict_from_another() {
     let place = Place::new();
     // A connection in flight holds the drain of the old generation open.
-    let web = Web::new().workers(1).slow("1500ms");
-    let master = Master::start(&place, &web.text());
+    let master = Master::start(&place, &Web::new().workers(1).text());
     let mut held = Conn::open(&master.address()).unwrap();
-    held.ask("/slow").unwrap();
+    held.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhalf").unwrap();
     master.wait_status("it is in flight", SOON, |s| s.services[0].workers[0].in_flight == 1);
     let waiting: Vec<Running> = (0..3).map(|_| master.begin(&["reload", "--drained"])).collect();
     wait_until("the reload is decided", SOON, || master.status().generation >= 2);
     let [a, b, c] = <[Running; 3]>::try_from(waiting).unwrap();
     kill(Pid::from_raw(b.pid()), Signal::SIGINT).unwrap();
     assert_eq!(b.finish().code, -(Signal::SIGINT as i32));
+    held.send(b"whole!").unwrap();
     assert_eq!(held.receive().unwrap().status, 200);
     drop(held);
     for client in [a, c] {
