@@ -28,6 +28,7 @@ pub fn remove(epoll: RawFd, fd: BorrowedFd<'_>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::wait_until;
     use super::*;
     use std::os::fd::AsFd;
 
@@ -50,5 +51,44 @@ mod tests {
         poll.poll(&mut events, Some(std::time::Duration::ZERO)).unwrap();
         assert!(events.is_empty());
         assert!(remove(poll.as_raw_fd(), r.as_fd()).is_err());
+    }
+
+    /// Waits until one of its descriptors has something; the tokens.
+    fn wait(mut poll: mio::Poll) -> Vec<usize> {
+        let mut events = mio::Events::with_capacity(4);
+        poll.poll(&mut events, Some(std::time::Duration::from_secs(20))).unwrap();
+        events.iter().map(|event| event.token().0).collect()
+    }
+
+    #[test]
+    fn of_two_that_wait_one_is_woken() {
+        const WANTED: usize = 1;
+        const OVER: mio::Token = mio::Token(2);
+        let ((r, w), (over, end)) = (super::super::fd::pipe().unwrap(), super::super::fd::pipe().unwrap());
+        let (told, who) = std::sync::mpsc::channel();
+        let threads: Vec<_> = (0..2)
+            .map(|_| {
+                let poll = mio::Poll::new().unwrap();
+                add_exclusive(poll.as_raw_fd(), r.as_fd(), WANTED).unwrap();
+                let over = over.as_raw_fd();
+                let mut source = mio::unix::SourceFd(&over);
+                poll.registry().register(&mut source, OVER, mio::Interest::READABLE).unwrap();
+                let told = told.clone();
+                std::thread::spawn(move || {
+                    told.send(nix::unistd::gettid()).unwrap();
+                    wait(poll)
+                })
+            })
+            .collect();
+        for thread in who.iter().take(2) {
+            // proc(5): its state follows the name.
+            let stat = || std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+            wait_until("both wait", || stat().contains(") S "));
+        }
+        nix::unistd::write(&w, b"x").unwrap();
+        wait_until("one is woken", || threads.iter().any(|thread| thread.is_finished()));
+        nix::unistd::write(&end, b"x").unwrap();
+        let woken: Vec<usize> = threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        assert_eq!(woken.iter().filter(|token| **token == WANTED).count(), 1, "{woken:?}");
     }
 }
