@@ -225,6 +225,22 @@ mod tests {
         });
     }
 
+    /// A rival of our own kind that has bound and does not listen yet holds the folder: it is waited for.
+    #[test]
+    fn whoever_binds_in_a_folder_is_alone_there_or_has_waited() {
+        let folder = Folder::new();
+        let path = folder.join("web.sock");
+        alone(|| {
+            let rival = alone_in_folder(&path).expect("nobody else is there");
+            let begun = std::time::Instant::now();
+            // Whoever holds it for longer is no rival of our kind: then it goes on without.
+            let (_fd, _) = unix(&path, 4, 0o600, NOBODY).unwrap();
+            assert!(begun.elapsed() >= std::time::Duration::from_millis(50), "{:?}", begun.elapsed());
+            drop(rival);
+            assert!(alone_in_folder(&path).is_some(), "given back after the bind");
+        });
+    }
+
     #[test]
     fn other_files_are_left_alone() {
         let folder = Folder::new();
