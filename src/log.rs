@@ -5,7 +5,9 @@
 //! bytes. What can't be written (full disk, stalled or dead reader) waits in a bounded ring, and what
 //! does not fit there is counted and reported when writing works again.
 //! A child makes its own sink from its copy of the descriptor (`descriptor`): the ring it inherited
-//! is its parent's to write. Never: waits, starts a thread, fails, tears or repeats a line.
+//! is its parent's to write. A line that only half fits on a full disk is finished later, or written
+//! again if another process has written meanwhile.
+//! Never: waits, starts a thread, fails, leaves the end of a line without its beginning.
 //! See also: `line` (what a line looks like), `outlet` (descriptor and ring).
 
 mod line;
@@ -308,6 +310,28 @@ mod tests {
         });
         let whole = "info  m  a line that is longer than fifty bytes in all";
         assert_eq!(lines(&path), [whole, "info  m  second", "info  m  third"]);
+    }
+
+    #[test]
+    fn a_line_that_was_half_written_starts_again_when_others_have_written() {
+        let folder = Folder::new();
+        let path = folder.join("log");
+        alone(|| {
+            let sink = to_file(&path, LogFormat::Text, LogLevel::Info);
+            let logger = sink.logger("m");
+            limit_file_size(50);
+            info!(logger, "a line that is longer than fifty bytes in all");
+            assert_eq!(std::fs::metadata(&path).unwrap().len(), 50);
+            limit_file_size(u64::MAX);
+            // Space has come, and a worker was the first to find it.
+            let worker = Sink::new(sink.descriptor().unwrap(), LogFormat::Text, LogLevel::Info);
+            info!(worker.logger("w"), "another");
+            sink.flush();
+            assert!(!sink.pending() && sink.dropped() == 0);
+        });
+        let got = lines(&path);
+        assert!(got[0].starts_with("info  m  a line") && got[0].ends_with("info  w  another"), "{got:?}");
+        assert_eq!(got[1..], ["info  m  a line that is longer than fifty bytes in all"]);
     }
 
     #[test]

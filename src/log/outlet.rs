@@ -1,7 +1,8 @@
 //! Where lines leave the process: the descriptor, and the ring for when it takes nothing.
 //!
 //! Lines go out in the order they came in; while the ring holds one, new ones queue behind it. A
-//! short write leaves the rest of its line at the front. The oldest lines stay: they tell how the
+//! short write leaves the rest of its line at the front, to be finished, unless another process has
+//! written to the file meanwhile: then the line starts again. The oldest lines stay: they tell how the
 //! trouble began. Lines beyond the ring's size are counted, and a notice tells the count once the
 //! ring is empty again. Errors are not told apart: whatever stops a write may pass (space is freed,
 //! a reader comes back, `reopen`).
@@ -23,6 +24,8 @@ pub(super) struct Outlet {
     held: usize,
     /// Bytes of the first line that are written.
     written: usize,
+    /// Where the file ended after that; `None` if it is no plain file.
+    end: Option<u64>,
     dropped: u64,
     /// Dropped, and not yet told.
     untold: u64,
@@ -32,7 +35,8 @@ pub(super) struct Outlet {
 
 impl Outlet {
     pub(super) fn new(fd: OwnedFd) -> Outlet {
-        Outlet { fd, ring: VecDeque::new(), held: 0, written: 0, dropped: 0, untold: 0, loser: String::new() }
+        let loser = String::new();
+        Outlet { fd, ring: VecDeque::new(), held: 0, written: 0, end: None, dropped: 0, untold: 0, loser }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
@@ -70,7 +74,7 @@ impl Outlet {
         let done = fd::write_now(self.fd.as_fd(), &line).unwrap_or(0);
         if done < line.len() {
             self.keep(line, who);
-            self.written = done;
+            self.stop_at(done);
         }
     }
 
@@ -99,17 +103,30 @@ impl Outlet {
     }
 
     fn drain(&mut self) {
+        // What somebody else wrote ends the half line: its other half would stand alone.
+        if self.written > 0 && self.end.is_some() && fd::length(self.fd.as_fd()) != self.end {
+            self.written = 0;
+        }
         while let Some(line) = self.ring.front() {
+            let length = line.len();
             let Ok(done) = fd::write_now(self.fd.as_fd(), &line[self.written..]) else { return };
-            self.written += done;
-            if self.written == line.len() {
-                self.held -= line.len();
+            if self.written + done == length {
+                self.held -= length;
                 self.written = 0;
                 self.ring.pop_front();
-            } else if done == 0 {
+                continue;
+            }
+            self.stop_at(self.written + done);
+            if done == 0 {
                 return;
             }
         }
+    }
+
+    /// So much of the first line is written.
+    fn stop_at(&mut self, written: usize) {
+        self.written = written;
+        self.end = if written > 0 { fd::length(self.fd.as_fd()) } else { None };
     }
 
     /// Goes on with another descriptor.

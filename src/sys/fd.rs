@@ -8,7 +8,7 @@
 use super::failure::{Tried, check, check_size, uninterrupted};
 use nix::fcntl::{FcntlArg, OFlag};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, sockopt};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
@@ -179,6 +179,13 @@ pub fn same_file(a: BorrowedFd<'_>, b: BorrowedFd<'_>) -> bool {
         (Ok(a), Ok(b)) => a.st_dev == b.st_dev && a.st_ino == b.st_ino,
         _ => false,
     }
+}
+
+/// Bytes in a plain file; `None` for what has no end to compare (pipes, sockets, terminals).
+pub fn length(fd: BorrowedFd<'_>) -> Option<u64> {
+    let stat = fstat(fd).ok()?;
+    let plain = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
+    plain.then(|| u64::try_from(stat.st_size).ok()).flatten()
 }
 
 /// Writes at most 4096 bytes without ever blocking; the count may be short.
