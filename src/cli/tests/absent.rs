@@ -43,7 +43,7 @@ fn a_master_that_stands_still_is_left_after_a_second() {
         let took = begun.elapsed();
         assert_eq!(ended.exit, Exit::NoMaster, "{words}");
         assert!(ended.err.contains("said nothing for 1 s; it is stopped or hangs"), "{}", ended.err);
-        assert!((Duration::from_millis(900)..Duration::from_secs(5)).contains(&took), "{took:?}");
+        assert!((Duration::from_millis(900)..Duration::from_secs(15)).contains(&took), "{took:?}");
     }
 }
 

@@ -78,7 +78,7 @@ fn an_announcement_loses_no_request_at_all() {
     for client in first.iter_mut() {
         assert_eq!(client.get("/").status, 200);
     }
-    trial.drain(Duration::from_secs(10), Idle::Announce, &[], false);
+    trial.drain(Duration::from_secs(100), Idle::Announce, &[], false);
     for client in first.iter_mut().chain(second) {
         let answer = client.get("/ready");
         assert!(answer.status == 200 && answer.says_close(), "{answer:?}");

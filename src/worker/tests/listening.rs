@@ -46,11 +46,12 @@ fn a_shared_listener_is_served_too() {
 fn a_last_call_serves_the_queue_until_it_stays_empty() {
     for accept in [Accept::PerWorker, Accept::Shared] {
         let mut trial = Trial::start(|service| service.listen[0] = tcp_listen(accept));
-        trial.drain(Duration::from_secs(20), Idle::Announce, &[0], false);
+        trial.drain(Duration::from_secs(100), Idle::Announce, &[0], false);
         eventually("it drains", || trial.word(STATE) == State::Draining as u64);
-        let mut last = Instant::now();
-        for _ in 0..5 {
-            std::thread::sleep(Duration::from_millis(300));
+        // Clients come all the time, for longer than the second after which a last call ends.
+        let begun = Instant::now();
+        let mut last = begun;
+        while begun.elapsed() < Duration::from_millis(1500) {
             let mut client = trial.connect();
             last = Instant::now();
             assert!(client.get("/").says_close());
@@ -58,7 +59,7 @@ fn a_last_call_serves_the_queue_until_it_stays_empty() {
         }
         assert_eq!(trial.report(), Report::Closed { rites: None });
         let quiet = last.elapsed();
-        assert!(quiet > Duration::from_millis(950) && quiet < Duration::from_secs(10), "{quiet:?}");
+        assert!(quiet > Duration::from_millis(950), "{quiet:?}");
         assert_eq!(trial.report(), Report::Leaving { cut: 0 });
         assert_eq!(trial.exit(), 0);
     }
