@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+/// A death is made good in the turn that saw it; the rest is for the machine.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
 /// Until every worker has been ready for more than a second, so that its death is no early one.
 #[track_caller]
 pub fn settle(master: &Master) {
@@ -25,12 +28,11 @@ fn a_killed_worker_costs_its_connections_and_is_replaced_at_once() {
         let victim = master.ready_pids("web")[0];
         let before = load.lost();
         let held = held_by(&master, victim);
-        let killed = Instant::now();
         send(victim, Signal::SIGKILL);
         master.wait_status("it is replaced", SOON, |s| {
             s.services[0].workers_ready == 4 && s.services[0].workers.iter().all(|w| w.pid != victim)
         });
-        assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+        master.assert_replaced(&[victim], AT_ONCE);
         load.wait_answers(100);
         assert!(load.lost() - before <= held, "{held} were open: {} lost", load.lost() - before);
         assert_eq!(master.service("web").totals.deaths, round);
@@ -82,12 +84,11 @@ fn all_workers_killed_at_once_refuse_nobody() {
     settle(&master);
     let old = master.ready_pids("web");
     let held: u64 = old.iter().map(|pid| held_by(&master, *pid)).sum();
-    let killed = Instant::now();
     old.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
     master.wait_status("all are back", SOON, |s| {
         s.services[0].workers_ready == 4 && s.services[0].workers.iter().all(|w| !old.contains(&w.pid))
     });
-    assert!(killed.elapsed() < Duration::from_secs(1), "{:?}", killed.elapsed());
+    master.assert_replaced(&old, AT_ONCE);
     load.wait_answers(100);
     let report = load.stop();
     assert!(report.lost.len() as u64 <= held, "{held} were open: {:?}", report.lost);
@@ -111,7 +112,9 @@ fn the_only_worker_leaves_a_small_gap() {
     load.wait_answers(100);
     let report = load.stop();
     assert!(report.lost.len() <= 2, "{:?}", report.lost);
-    assert!(report.slowest < Duration::from_millis(500), "somebody waited {:?}", report.slowest);
+    master.assert_replaced(&[victim], AT_ONCE);
+    assert!(report.slowest < 3 * AT_ONCE, "somebody waited {:?}", report.slowest);
+    assert!(report.lost.iter().all(|l| !l.contains("not in time")), "{:?}", report.lost);
     end(master);
 }
 
@@ -124,12 +127,11 @@ fn fifty_killed_at_once_are_all_reaped_and_all_back() {
     let old = master.ready_pids("web");
     assert_eq!(old.len(), 50);
     let descriptors = procs::descriptors(master.pid()).len();
-    let killed = Instant::now();
     old.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
     let status = master.wait_status("all are back", SOON, |s| {
         s.services[0].workers_ready == 50 && s.services[0].workers.iter().all(|w| !old.contains(&w.pid))
     });
-    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    master.assert_replaced(&old, 5 * AT_ONCE);
     assert_eq!(status.services[0].workers.len(), 50);
     assert_eq!(status.services[0].totals.deaths, 50);
     wait_until("every child is reaped", SOON, || procs::zombies(master.pid()).is_empty());
@@ -184,11 +186,14 @@ fn a_worker_killed_while_it_starts_is_tried_again() {
     });
     let held = held_by(&master, victim);
     send(victim, Signal::SIGKILL);
-    let killed = Instant::now();
     master.wait_status("a third one serves", SOON, |s| {
         s.services[0].workers_ready == 2 && s.services[0].totals.deaths == 2
     });
-    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+    // The second death was an early one: a tenth of a second of backoff, and no more.
+    assert_eq!(master.log().matches("next try in ").count(), 1, "{}", master.log());
+    let back = master.stamped("event=ready").pop().expect("the third one");
+    let took = back.since(&master.stamped("next try in 100ms")[0]);
+    assert!(took < 2 * AT_ONCE, "{took:?}");
     assert!(!midwife.leave().is_empty());
     load.wait_answers(100);
     let report = load.stop();

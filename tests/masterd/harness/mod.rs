@@ -21,6 +21,7 @@ pub mod load;
 pub mod master;
 pub mod place;
 pub mod procs;
+pub mod stamps;
 
 #[allow(unused_imports)]
 pub use config::Web;
