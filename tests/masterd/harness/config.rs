@@ -3,6 +3,9 @@
 //! All paths are relative, so everything lands in the test's place: `c.sock` (control socket),
 //! `m.pid`. Every body is `pid=… gen=… seat=… mark=…`, so that a client knows who answered and by
 //! which config (`mark`). Arguments that are TOML go into the text as they are.
+//!
+//! Workers are bound to no CPU, unless the test sets `limits` of its own: on a machine with as many CPUs as
+//! a service has workers, whatever keeps one of them busy would stop the same worker of every test.
 
 /// A config with one HTTP service, `web`.
 #[derive(Clone, Debug)]
@@ -129,6 +132,9 @@ impl Web {
         let listen = self.listen.join(", ");
         let body = format!("pid={{pid}} gen={{generation}} seat={{seat}} mark={mark}\\n");
         let mut text = format!("[[service]]\nname = \"{name}\"\nlisten = [{listen}]\nworkers = {workers}\n");
+        if !service.contains("limits") {
+            text += "limits = { cpu_affinity = \"off\" }\n";
+        }
         text += &format!("{service}[service.http]\n{http}");
         text += &route("/", &format!("respond = {{ body = \"{body}\" }}"));
         text += &route("/slow", &format!("respond = {{ body = \"{body}\", delay = \"{slow}\" }}"));
