@@ -5,6 +5,7 @@ use super::killed::settle;
 use crate::harness::{Load, Master, Mix, Place, SOON, Signal, Web, get, wait_until};
 use crate::meddle::{end, freeze, send};
 use std::time::{Duration, Instant};
+use time::OffsetDateTime;
 
 /// A thousand connections over two and a half seconds, each at its time whatever became of those
 /// before it; how long each waited for its answer.
@@ -34,32 +35,46 @@ fn slower_than(limit: Duration, waited: &[Duration]) -> usize {
     waited.iter().filter(|w| **w > limit).count()
 }
 
+/// How many had to wait while all were well and while one stood still, each time it was tried: a machine
+/// that is busy with something else makes people wait too, now more and now less.
+#[derive(Default)]
+struct Tries(Vec<(usize, usize)>);
+
+impl Tries {
+    /// Until there were no more than usual; that must come in five tries.
+    #[track_caller]
+    fn goes_on(&self) -> bool {
+        let well = self.0.last().is_some_and(|(usual, slow)| *slow < 10 + 2 * usual);
+        assert!(well || self.0.len() < 5, "waited longer than 200 ms, usually and now: {:?}", self.0);
+        !well
+    }
+
+    fn took(&mut self, usual: &[Duration], now: &[Duration]) {
+        let limit = Duration::from_millis(200);
+        assert_eq!((usual.len(), now.len()), (1000, 1000), "everybody is answered");
+        self.0.push((slower_than(limit, usual), slower_than(limit, now)));
+    }
+}
+
 #[test]
 fn new_connections_of_a_stopped_worker_are_served_by_a_sibling() {
     let place = Place::new();
     let master = Master::start(&place, &Web::new().workers(4).text());
     settle(&master);
     let (victim, address) = (master.ready_pids("web")[1], master.address());
-    // A machine that is busy with something else makes people wait too: three tries. Without a rescue
-    // there are dozens in each (see below).
-    let mut slow = Vec::new();
-    for _ in 0..3 {
-        freeze(victim);
-        let waited = arrivals(&address);
-        assert_eq!(waited.len(), 1000);
-        slow.push((slower_than(Duration::from_millis(200), &waited), waited.into_iter().max()));
-        if slow.last().is_some_and(|(slow, _)| *slow < 10) {
-            break;
-        }
+    // Without a rescue nobody would answer some, and with a late one dozens would have waited (see below).
+    let mut tries = Tries::default();
+    while tries.goes_on() {
         send(victim, Signal::SIGCONT);
-        master.wait_status("it is well again", SOON, |s| {
-            s.services[0].workers.iter().all(|w| w.rescues.is_empty())
-        });
+        master
+            .wait_status("it is well", SOON, |s| s.services[0].workers.iter().all(|w| w.rescues.is_empty()));
+        let usual = arrivals(&address);
+        freeze(victim);
+        let rescues = || master.log().matches("seat web/1 is in trouble").count();
+        let before = rescues();
+        tries.took(&usual, &arrivals(&address));
+        assert!(rescues() <= before + 1, "once helped, it is helped until it shows a sign of life");
     }
-    assert!(slow.last().is_some_and(|(slow, _)| *slow < 10), "waited longer than 200 ms, and most: {slow:?}");
-    let log = master.log();
-    let rescues = log.matches("seat web/1 is in trouble").count();
-    assert!(rescues <= slow.len(), "once helped, it is helped until it shows a sign of life: {log}");
     let workers = master.workers("web");
     let helper = workers.iter().find(|w| w.rescues == [1]).expect("somebody helps seat 1");
     assert_ne!(helper.seat, 1);
@@ -106,29 +121,35 @@ fn shared_listeners_need_no_rescue() {
     let shared = "{ address = \"127.0.0.1:0\", name = \"web\", accept = \"shared\" }";
     let master = Master::start(&place, &Web::new().workers(4).listen_raw(&[shared]).text());
     settle(&master);
-    freeze(master.ready_pids("web")[1]);
-    let waited = arrivals(&master.address());
+    let (victim, address) = (master.ready_pids("web")[1], master.address());
     // The one that was told of a connection just before it was stopped may sit on it.
-    assert!(slower_than(Duration::from_millis(200), &waited) < 10, "{:?}", waited.iter().max());
-    send(master.workers("web")[1].pid, Signal::SIGCONT);
+    let mut tries = Tries::default();
+    while tries.goes_on() {
+        send(victim, Signal::SIGCONT);
+        let usual = arrivals(&address);
+        freeze(victim);
+        tries.took(&usual, &arrivals(&address));
+    }
+    send(victim, Signal::SIGCONT);
     end(master);
 }
 
 #[test]
 fn the_watchdog_replaces_a_worker_that_stands_still() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().master("watchdog = \"1s\"").text());
+    let master = Master::start(&place, &Web::new().master("watchdog = \"2s\"").text());
     master.expect_error("stood still");
     settle(&master);
     let victim = master.ready_pids("web")[0];
     let load = Load::with(&master.address(), Mix { fresh: 2, ..Mix::none() });
     freeze(victim);
-    let begun = Instant::now();
+    let frozen = OffsetDateTime::now_utc();
     master.wait_status("it is replaced", SOON, |s| {
         s.services[0].workers_ready == 2 && s.services[0].workers.iter().all(|w| w.pid != victim)
     });
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(400) && took < Duration::from_secs(4), "{took:?}");
+    // Killed when it had stood still for two seconds, of which half a one may have passed before.
+    let took = Duration::try_from(master.stamped("event=hung")[0].at - frozen).unwrap_or_default();
+    assert!(took >= Duration::from_millis(1400) && took < Duration::from_secs(5), "{took:?}");
     assert_eq!(master.service("web").totals.deaths, 1);
     assert!(master.log().contains("(watchdog)"));
     load.wait_answers(100);
@@ -140,7 +161,7 @@ fn the_watchdog_replaces_a_worker_that_stands_still() {
 #[test]
 fn a_slow_request_is_no_standstill() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().master("watchdog = \"1s\"").slow("2500ms").text());
+    let master = Master::start(&place, &Web::new().master("watchdog = \"2s\"").slow("4500ms").text());
     let pids = master.ready_pids("web");
     assert_eq!(get(&master.address(), "/slow").unwrap().status, 200);
     assert_eq!(master.ready_pids("web"), pids);
@@ -151,14 +172,14 @@ fn a_slow_request_is_no_standstill() {
 #[test]
 fn a_standstill_of_everybody_is_nobodys() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().workers(4).master("watchdog = \"1s\"").text());
+    let master = Master::start(&place, &Web::new().workers(4).master("watchdog = \"2s\"").text());
     settle(&master);
     let pids = master.ready_pids("web");
     for _ in 0..2 {
         let all: Vec<i32> = std::iter::once(master.pid()).chain(pids.clone()).collect();
         all.iter().for_each(|pid| freeze(*pid));
         let begun = Instant::now();
-        wait_until("it has lasted", SOON, || begun.elapsed() > Duration::from_millis(1500));
+        wait_until("it has lasted", SOON, || begun.elapsed() > Duration::from_millis(2500));
         all.iter().for_each(|pid| send(*pid, Signal::SIGCONT));
         master.wait_running();
         get(&master.address(), "/").unwrap();
@@ -170,13 +191,13 @@ fn a_standstill_of_everybody_is_nobodys() {
 #[test]
 fn a_master_that_was_away_kills_nobody_when_it_wakes() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().workers(4).master("watchdog = \"1s\"").text());
+    let master = Master::start(&place, &Web::new().workers(4).master("watchdog = \"2s\"").text());
     let load = Load::start(&master.address());
     settle(&master);
     let pids = master.ready_pids("web");
     freeze(master.pid());
     let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(3) {
+    while begun.elapsed() < Duration::from_secs(4) {
         load.wait_answers(10);
     }
     send(master.pid(), Signal::SIGCONT);
