@@ -8,23 +8,29 @@ use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// From the order to stop to the end, by the master's own log.
+#[track_caller]
+fn took(master: &Master) -> Duration {
+    master.between("event=stopping", "masterd leaves")
+}
+
 /// QUIT when nothing is in flight: gone within 3 s.
 #[test]
 fn a_stop_with_nothing_in_flight_is_short() {
     let place = Place::new();
     let master = Master::start(&place, &Web::new().text());
-    let begun = Instant::now();
     let said = master.cli(&["stop"]).expect(0);
-    assert!(begun.elapsed() < 3 * SECOND, "it took {:?}", begun.elapsed());
     assert!(said.stdout.contains("stopped"), "{said:?}");
-    master.wait_exit(0, SECOND);
+    master.wait_exit(0, SOON);
+    let took = took(&master);
+    assert!(took < 3 * SECOND, "it took {took:?}");
     master.finish();
 }
 
 #[test]
 fn a_request_in_flight_is_answered_by_a_graceful_stop() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().slow("1500ms").text());
+    let master = Master::start(&place, &Web::new().slow("3s").text());
     let address = master.address();
     let mut slow: Vec<Conn> = (0..6).map(|_| Conn::open(&address).unwrap()).collect();
     slow.iter_mut().for_each(|conn| conn.ask("/slow").unwrap());
@@ -41,7 +47,7 @@ fn a_request_in_flight_is_answered_by_a_graceful_stop() {
         assert!(answer.closes(), "it says that it closes: {answer:?}");
         assert!(conn.closed_within(SOON), "and closes in good order");
     }
-    master.wait_exit(0, 3 * SECOND);
+    master.wait_exit(0, SOON);
     assert!(!master.log().contains("  cut off "), "{}", master.log());
     master.finish();
 }
@@ -97,12 +103,17 @@ fn idle_clients_are_told_and_then_let_go() {
     for conn in &mut idle {
         assert!(!conn.get("/").unwrap().closes());
     }
-    let begun = Instant::now();
     master.signal(Signal::SIGQUIT);
     let told = || master.log().matches("  draining (stop): ").count() == 2;
     wait_until("both workers know", SOON, told);
-    for conn in &mut idle[..10] {
-        let answer = conn.get("/").expect("the request after the announcement is answered");
+    // Within the second: together, and who comes too late because the machine is busy sees it first.
+    let (asks, _) = idle.split_at_mut(10);
+    let mut asks: Vec<&mut Conn> =
+        asks.iter_mut().filter_map(|conn| conn.unasked().is_none().then_some(conn)).collect();
+    asks.iter_mut().for_each(|conn| conn.ask("/").unwrap());
+    assert!(!asks.is_empty(), "not one was open when both workers had said that they drain");
+    for conn in asks {
+        let answer = conn.receive().expect("the request after the announcement is answered");
         assert!(answer.closes(), "{answer:?}");
         assert!(conn.closed_within(SOON));
     }
@@ -111,7 +122,8 @@ fn idle_clients_are_told_and_then_let_go() {
     }
     drop(idle);
     master.wait_exit(0, SOON);
-    assert!(begun.elapsed() < 5 * SECOND, "it took {:?}", begun.elapsed());
+    let took = took(&master);
+    assert!(took < 5 * SECOND, "it took {took:?}");
     assert!(!master.log().contains("  cut off "), "{}", master.log());
     master.finish();
 }
@@ -119,7 +131,7 @@ fn idle_clients_are_told_and_then_let_go() {
 #[test]
 fn readiness_fails_first_while_new_connections_are_still_welcome() {
     let place = Place::new();
-    let web = Web::new().service("drain = { delay = \"2s\" }");
+    let web = Web::new().service("drain = { delay = \"5s\" }");
     let master = Master::start(&place, &web.text());
     let address = master.address();
     assert_eq!(get(&address, "/readyz").unwrap().status, 200);
@@ -127,17 +139,14 @@ fn readiness_fails_first_while_new_connections_are_still_welcome() {
     assert!(!kept.get("/").unwrap().closes());
     let begun = Instant::now();
     master.signal(Signal::SIGQUIT);
-    wait_until("readiness fails", SECOND, || get(&address, "/readyz").unwrap().status == 503);
-    let mut answered = 0;
-    while begun.elapsed() < Duration::from_millis(1500) {
+    wait_until("readiness fails", SOON, || get(&address, "/readyz").unwrap().status == 503);
+    for _ in 0..5 {
         assert_eq!(get(&address, "/").expect("new connections are welcome").status, 200);
         assert_eq!(get(&address, "/healthz").unwrap().status, 200, "it lives");
         assert!(!kept.get("/").expect("and old ones stay").closes());
-        answered += 1;
     }
-    assert!(answered > 5, "{answered} answers");
     wait_until("accepting ends", SOON, || matches!(get_soon(&address), Err(Lost::Connect(_))));
-    assert!(begun.elapsed() >= 2 * SECOND, "not before the delay is over: {:?}", begun.elapsed());
+    assert!(begun.elapsed() >= 5 * SECOND, "not before the delay is over: {:?}", begun.elapsed());
     drop(kept);
     master.wait_exit(0, SOON);
     master.finish();
@@ -161,11 +170,10 @@ fn the_deadline_cuts_clients_that_never_end_and_counts_them() {
     let mut dull = Conn::open(&address).unwrap();
     dull.send(b"GET / HT").unwrap();
     wait_in_flight(&master, 2);
-    let begun = Instant::now();
     master.signal(Signal::SIGQUIT);
     master.wait_exit(0, SOON);
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(1450) && took < Duration::from_millis(3000), "it took {took:?}");
+    let took = master.between("  draining (stop): ", "  cut off 3 connections");
+    assert!(took >= Duration::from_millis(1450) && took < Duration::from_millis(2500), "it took {took:?}");
     assert!(master.log().contains("  cut off 3 connections"), "{}", master.log());
     assert!(master.log().contains("leaving: 3 connections were cut off"), "{}", master.log());
     master.finish();
@@ -198,7 +206,6 @@ fn a_fast_stop_cuts_at_once() {
         slow.ask("/slow").unwrap();
         wait_in_flight(&master, 1);
         let mut waiting = None;
-        let begun = Instant::now();
         match how {
             "cli" => drop(master.cli(&["stop", "--fast"]).expect(0)),
             "INT" => master.signal(Signal::SIGINT),
@@ -219,7 +226,8 @@ fn a_fast_stop_cuts_at_once() {
             }
         }
         master.wait_exit(0, SOON);
-        assert!(begun.elapsed() < 3 * SECOND, "{how} took {:?}", begun.elapsed());
+        let took = master.between("masterd stops at once", "masterd leaves");
+        assert!(took < 3 * SECOND, "{how} took {took:?}");
         let lost = slow.receive().expect_err(how);
         assert!(matches!(lost, Lost::NoAnswer | Lost::Reset(0)), "{how}: {lost}");
         waiting.into_iter().for_each(|stop| drop(stop.finish().expect(0)));
@@ -235,10 +243,10 @@ fn a_worker_that_stands_still_does_not_hold_up_a_stop() {
         let still = master.ready_pids("web")[0];
         kill(Pid::from_raw(still), Signal::SIGSTOP).unwrap();
         master.expect_error("worker died");
-        let begun = Instant::now();
         master.signal(signal);
         master.wait_exit(0, SOON);
-        assert!(begun.elapsed() < limit * SECOND, "{signal} took {:?}", begun.elapsed());
+        let took = took(&master);
+        assert!(took < limit * SECOND, "{signal} took {took:?}");
         master.finish();
     }
 }
@@ -273,7 +281,7 @@ fn workers_of_a_killed_master_finish_and_a_new_one_serves_at_once() {
     for accept in ["per-worker", "shared"] {
         let tcp = format!("{{ address = {tcp}, accept = \"{accept}\" }}");
         let web =
-            Web::new().slow("2s").listen_raw(&[&tcp, "{ address = \"unix:web.sock\", name = \"file\" }"]);
+            Web::new().slow("5s").listen_raw(&[&tcp, "{ address = \"unix:web.sock\", name = \"file\" }"]);
         let first = Master::start(&place, &web.text());
         let (address, file) = (first.address(), first.address_of("file"));
         let mut slow: Vec<Conn> = [&address, &file].iter().map(|a| Conn::open(a).unwrap()).collect();
@@ -286,9 +294,10 @@ fn workers_of_a_killed_master_finish_and_a_new_one_serves_at_once() {
         for name in ["m.pid", "c.sock", "web.sock"] {
             assert!(place.path(name).exists(), "{name} is stale, as after any kill");
         }
-        wait_until("the workers let go of the port", SECOND, || {
+        wait_until("the workers let go of the port", SOON, || {
             matches!(get_soon(&address), Err(Lost::Connect(_)))
         });
+        assert!(orphans.iter().any(|pid| procs::runs(*pid)), "before what they serve has ended");
         let second = Launch::new(&place).start();
         assert!(orphans.iter().any(|pid| procs::runs(*pid)), "the old workers still serve");
         assert_eq!(get(&address, "/").unwrap().number("gen"), 1);
@@ -311,7 +320,7 @@ fn workers_of_a_killed_master_finish_and_a_new_one_serves_at_once() {
 #[test]
 fn a_client_that_waits_for_a_stop_hears_of_it() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().slow("1s").text());
+    let master = Master::start(&place, &Web::new().slow("3s").text());
     let mut slow = Conn::open(&master.address()).unwrap();
     slow.ask("/slow").unwrap();
     wait_in_flight(&master, 1);
@@ -320,7 +329,9 @@ fn a_client_that_waits_for_a_stop_hears_of_it() {
         let said = stop.finish().expect(0);
         assert!(said.stdout.contains("stopped"), "{said:?}");
         assert!(said.stderr.contains("draining"), "progress is shown: {said:?}");
-        wait_until("the master is gone when stop returns", Duration::from_millis(500), || !master.runs());
+        // It has said goodbye and closed its socket; the rest of its exit is the kernel's.
+        assert!(master.log().contains("masterd leaves"), "{}", master.log());
+        wait_until("the master is gone when stop returns", SOON, || !master.runs());
     }
     assert_eq!(slow.receive().unwrap().status, 200);
     master.finish();

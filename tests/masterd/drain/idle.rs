@@ -37,14 +37,15 @@ fn announced_ones_that_say_nothing_are_closed_before_the_deadline_and_not_cut() 
     for conn in &mut idle {
         conn.get("/").unwrap();
     }
-    let begun = Instant::now();
     master.cli(&["reload"]).expect(0);
-    for conn in &mut idle {
+    for mut conn in idle {
         assert!(conn.closed_within(SOON), "closed in good order");
     }
-    let took = begun.elapsed();
-    assert!(took >= Duration::from_millis(900) && took < Duration::from_secs(3), "{took:?}");
     master.wait_generation(2);
+    // From a second before the deadline on, which is from one second on; the one that has none leaves first.
+    let drains = &master.stamped("  draining (replaced): ")[0];
+    let took = master.stamped("  leaving: ").pop().expect("they left").since(drains);
+    assert!(took >= Duration::from_millis(980) && took < Duration::from_millis(2500), "{took:?}");
     assert_eq!(master.service("web").totals.cut, 0, "an idle connection is no loss");
     end(master);
 }
@@ -75,7 +76,8 @@ fn closed_ones_are_closed_over_a_second_and_never_under_a_request() {
         idle.is_empty()
     });
     let (first, last) = (closed[0], closed[closed.len() - 1]);
-    assert!(last < Duration::from_secs(3), "{closed:?}");
+    // Announced ones would be closed in the last of the thirty seconds of grace.
+    assert!(last < Duration::from_secs(10), "{closed:?}");
     assert!(last - first >= Duration::from_millis(400), "spread over a second: {closed:?}");
     busy.wait_answers(20);
     busy.stop().assert_nothing_lost();

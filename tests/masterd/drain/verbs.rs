@@ -63,7 +63,7 @@ fn twenty_drains_and_resumes_lose_nothing() {
 #[test]
 fn readiness_fails_first_and_the_delay_welcomes_everybody() {
     let place = Place::new();
-    let config = Web::new().service("drain = { delay = \"1200ms\", grace = \"10s\" }");
+    let config = Web::new().service("drain = { delay = \"5s\", grace = \"10s\" }");
     let master = Master::start(&place, &config.text());
     let address = master.address();
     assert_eq!(get(&address, "/readyz").unwrap().status, 200);
@@ -71,18 +71,17 @@ fn readiness_fails_first_and_the_delay_welcomes_everybody() {
     let begun = Instant::now();
     let mut waits = master.begin(&["drain"]);
     wait_until("readiness fails", SOON, || get(&address, "/readyz").unwrap().status == 503);
-    assert!(begun.elapsed() < Duration::from_millis(1000), "{:?}", begun.elapsed());
-    let before = load.answered();
-    while begun.elapsed() < Duration::from_millis(900) {
+    let (before, mut rounds) = (load.answered(), 0);
+    while load.answered() <= before + 20 || rounds < 5 {
+        rounds += 1;
         assert_eq!(get(&address, "/").unwrap().status, 200, "new connections are welcome");
         assert_eq!(get(&address, "/healthz").unwrap().status, 200, "it lives");
         let why = master.service("web").why;
         assert!(why.as_ref().is_some_and(|w| w.contains("draining, accepts for")), "{why:?}");
     }
-    assert!(load.answered() > before + 20);
     assert!(!waits.ended());
     waits.finish().expect(0);
-    assert!(begun.elapsed() >= Duration::from_millis(1200), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_secs(5), "{:?}", begun.elapsed());
     master.cli(&["resume"]).expect(0);
     assert_eq!(get(&address, "/readyz").unwrap().status, 200);
     load.wait_answers(20);
@@ -112,8 +111,7 @@ fn a_drain_taken_back_within_its_delay_has_drained_nobody() {
 #[test]
 fn readiness_holds_to_the_end_on_a_reload() {
     let place = Place::new();
-    let master =
-        Master::start(&place, &Web::new().service("drain = { delay = \"2s\" }").slow("800ms").text());
+    let master = Master::start(&place, &Web::new().service("drain = { delay = \"2s\" }").slow("3s").text());
     let address = master.address();
     // Old connections ask the old workers while those drain, new ones whoever is there.
     let mut kept: Vec<Conn> = (0..40).map(|_| Conn::open(&address).unwrap()).collect();
@@ -157,7 +155,7 @@ fn winch_drains_and_hup_brings_workers_back() {
 #[test]
 fn verbs_that_make_no_sense_are_refused() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().master("rollout = { soak = \"1s\" }").text());
+    let master = Master::start(&place, &Web::new().master("rollout = { soak = \"4s\" }").text());
     for args in [["drain", "nix"], ["resume", "nix"]] {
         let said = master.cli(&args).expect(1);
         assert!(said.stderr.contains("there is no service named nix"), "{said:?}");
