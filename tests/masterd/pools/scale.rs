@@ -52,7 +52,7 @@ fn shrinking_ten_times_loses_nothing() {
 #[test]
 fn a_pool_that_grows_again_at_once_cuts_nobody() {
     let place = Place::new();
-    let config = Web::new().workers(4).slow("700ms").service("drain = { grace = \"1500ms\" }");
+    let config = Web::new().workers(4).slow("700ms").service("drain = { grace = \"4s\" }");
     let master = Master::start(&place, &config.text());
     let load = Load::with(&master.address(), Mix { fresh: 2, slow_answer: 12, ..Mix::none() });
     for _ in 0..3 {

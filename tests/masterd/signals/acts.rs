@@ -25,20 +25,25 @@ fn hup_reloads_the_config_as_it_is_now() {
 #[test]
 fn the_first_term_is_graceful_and_the_config_may_say_otherwise() {
     let place = Place::new();
-    for (line, graceful) in [("sigterm = \"graceful\"", true), ("sigterm = \"fast\"", false)] {
-        let master = Master::start(&place, &Web::new().slow("1500ms").master(line).text());
+    // A minute is longer than anybody here waits: who is not cut is late.
+    for (line, graceful, slow) in
+        [("sigterm = \"graceful\"", true, "3s"), ("sigterm = \"fast\"", false, "60s")]
+    {
+        let master = Master::start(&place, &Web::new().slow(slow).master(line).text());
         let mut slow = in_flight(&master, &master.address(), "/slow", 1);
-        let begun = Instant::now();
         master.signal(Signal::SIGTERM);
         match (slow.receive(), graceful) {
             (Ok(answer), true) => assert!(answer.closes() && answer.status == 200, "{answer:?}"),
-            (Err(Lost::NoAnswer | Lost::Reset(0)), false) => {
-                assert!(begun.elapsed() < SECOND, "fast is {:?}", begun.elapsed());
-            }
+            (Err(Lost::NoAnswer | Lost::Reset(0)), false) => {}
             (other, _) => panic!("{line}: {other:?}"),
         }
         drop(slow);
         master.wait_exit(0, SOON);
+        if !graceful {
+            // Cut at once; a worker that is still there after a second is killed.
+            let took = master.between("masterd stops at once", "masterd leaves");
+            assert!(took < 2 * SECOND, "fast is {took:?}");
+        }
         master.finish();
     }
 }
@@ -48,7 +53,7 @@ fn the_first_term_is_graceful_and_the_config_may_say_otherwise() {
 fn a_signal_to_everybody_is_one_to_the_master() {
     for signal in [Signal::SIGTERM, Signal::SIGQUIT] {
         let place = Place::new();
-        let master = Master::start(&place, &Web::new().slow("800ms").text());
+        let master = Master::start(&place, &Web::new().slow("2s").text());
         let mut slow = in_flight(&master, &master.address(), "/slow", 1);
         let workers: Vec<i32> = master.status().services[0].workers.iter().map(|w| w.pid).collect();
         for pid in workers {
@@ -70,10 +75,10 @@ fn a_reload_changes_what_term_means() {
     place.config(&Web::new().slow("60s").master("sigterm = \"fast\"").text());
     master.cli(&["reload", "--drained"]).expect(0);
     let slow = in_flight(&master, &master.address(), "/slow", 1);
-    let begun = Instant::now();
     master.signal(Signal::SIGTERM);
     master.wait_exit(0, SOON);
-    assert!(begun.elapsed() < 3 * SECOND, "it took {:?}", begun.elapsed());
+    let took = master.between("masterd stops at once", "masterd leaves");
+    assert!(took < 3 * SECOND, "it took {took:?}");
     drop(slow);
     master.finish();
 }
@@ -141,7 +146,7 @@ fn a_log_that_can_not_be_reopened_is_told_and_the_old_one_goes_on() {
 fn winch_drains_and_what_comes_then_waits_for_the_return() {
     let place = Place::new();
     for back in ["HUP", "resume"] {
-        let master = Master::start(&place, &Web::new().slow("1s").text());
+        let master = Master::start(&place, &Web::new().slow("3s").text());
         let address = master.address();
         let mut slow = in_flight(&master, &address, "/slow", 1);
         master.signal(Signal::SIGWINCH);
@@ -178,7 +183,7 @@ fn winch_waits_for_the_delay_and_a_second_one_changes_nothing() {
     let address = master.address();
     let begun = Instant::now();
     master.signal(Signal::SIGWINCH);
-    wait_until("readiness fails", SECOND, || get(&address, "/readyz").unwrap().status == 503);
+    wait_until("readiness fails", SOON, || get(&address, "/readyz").unwrap().status == 503);
     master.signal(Signal::SIGWINCH);
     while begun.elapsed() < Duration::from_millis(800) {
         assert_eq!(get(&address, "/").expect("still welcome").status, 200);
@@ -187,7 +192,7 @@ fn winch_waits_for_the_delay_and_a_second_one_changes_nothing() {
     assert!(begun.elapsed() >= 3 * SECOND);
     // A hold is no state to be stuck in: a stop ends it too.
     master.signal(Signal::SIGQUIT);
-    master.wait_exit(0, 3 * SECOND);
+    master.wait_exit(0, SOON);
     master.finish();
 }
 

@@ -1,7 +1,7 @@
 //! Every signal in every phase of the master's life: it always ends either serving or properly gone.
 
 use super::super::harness::*;
-use super::{SECOND, in_flight};
+use super::in_flight;
 use masterd::wire::status::Status;
 use std::sync::Mutex;
 
@@ -101,9 +101,9 @@ fn while_it_runs() {
 fn while_it_reloads() {
     each_signal(|signal| {
         let place = Place::new();
-        let master = Master::start(&place, &Web::new().slow("1s").text());
+        let master = Master::start(&place, &Web::new().slow("3s").text());
         let mut slow = in_flight(&master, &master.address(), "/slow", 1);
-        place.config(&Web::new().slow("1s").master("rollout = { soak = \"700ms\" }").text());
+        place.config(&Web::new().slow("3s").master("rollout = { soak = \"2s\" }").text());
         let reload = master.begin(&["reload"]);
         master.wait_status("the new generation soaks", SOON, |s| {
             s.state == "reloading" && s.services[0].workers.iter().filter(|w| w.generation == 2).count() == 2
@@ -144,7 +144,7 @@ fn while_it_reloads() {
 fn while_an_old_generation_drains() {
     each_signal(|signal| {
         let place = Place::new();
-        let master = Master::start(&place, &Web::new().slow("1s").text());
+        let master = Master::start(&place, &Web::new().slow("3s").text());
         let mut slow = in_flight(&master, &master.address(), "/slow", 1);
         master.cli(&["reload"]).expect(0);
         master.wait_status("the old generation drains", SOON, |s| {
@@ -171,7 +171,7 @@ fn while_an_old_generation_drains() {
 fn while_it_stops() {
     each_signal(|signal| {
         let place = Place::new();
-        let master = Master::start(&place, &Web::new().slow("1500ms").text());
+        let master = Master::start(&place, &Web::new().slow("3s").text());
         let mut slow = in_flight(&master, &master.address(), "/slow", 1);
         master.signal(Signal::SIGQUIT);
         master.wait_log("stops gracefully");
@@ -199,7 +199,7 @@ fn while_it_is_drained() {
         master.wait_status("drained", SOON, |s| s.state == "drained");
         master.signal(signal);
         if ends(signal) {
-            master.wait_exit(0, 3 * SECOND);
+            master.wait_exit(0, SOON);
         } else {
             let words = format!("signal {}:", &signal.as_str()[3..]);
             let times = if signal == Signal::SIGWINCH { 2 } else { 1 };

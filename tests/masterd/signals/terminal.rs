@@ -124,7 +124,7 @@ impl Drop for Terminal {
 
 fn place() -> Place {
     let place = Place::new();
-    place.config(&Web::new().slow("1s").master("log = { file = \"m.log\" }").text());
+    place.config(&Web::new().slow("3s").master("log = { file = \"m.log\" }").text());
     place
 }
 
