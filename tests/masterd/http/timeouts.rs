@@ -8,8 +8,9 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 const SECOND: Duration = Duration::from_secs(1);
-/// Timeouts are looked at twice a second; the rest is for the machine.
-const LATE: Duration = Duration::from_secs(4);
+/// Timeouts are looked at twice a second; the rest is for the machine. Nothing here has a default of less
+/// than thirty seconds.
+const LATE: Duration = Duration::from_secs(10);
 
 /// A master with one worker whose timeouts are a second each.
 fn impatient(place: &Place) -> Master {
@@ -21,11 +22,11 @@ fn impatient(place: &Place) -> Master {
     Master::start(place, &web.text())
 }
 
-/// What became of a client, and after how long.
+/// After how long something became of a client.
 #[track_caller]
-fn in_time(begun: Instant) {
+fn in_time(begun: Instant, limit: Duration) {
     let took = begun.elapsed();
-    assert!(took >= SECOND - Duration::from_millis(20) && took < LATE, "{took:?}");
+    assert!(took >= limit - Duration::from_millis(20) && took < LATE, "{took:?}");
 }
 
 #[track_caller]
@@ -40,7 +41,7 @@ fn nothing_open(master: &Master) -> masterd::wire::status::Service {
 fn heads_that_trickle_get_408_at_their_first_deadline() {
     const MANY: usize = 100;
     let place = Place::new();
-    let master = impatient(&place);
+    let master = Master::start(&place, &Web::new().workers(1).http("header_timeout = \"3s\"").text());
     let address = master.address();
     let load = Load::with(&address, Mix { fresh: 1, kept: 1, ..Mix::none() });
     let begun = Instant::now();
@@ -52,6 +53,10 @@ fn heads_that_trickle_get_408_at_their_first_deadline() {
             (stream, Vec::new())
         })
         .collect();
+    // All of them are in the middle of a head when these are answered: no 408 has been sent.
+    load.wait_answers(20);
+    let meanwhile = master.service("web").totals.errors;
+    assert_eq!(meanwhile, 0, "others are served while {MANY} trickle");
     let mut answered = 0;
     let mut sent = Instant::now();
     wait_until("each has its answer", LATE * 2, || {
@@ -70,7 +75,7 @@ fn heads_that_trickle_get_408_at_their_first_deadline() {
                 Err(e) => assert_eq!(e.kind(), ErrorKind::WouldBlock, "{e}"),
             }
             if text.ends_with(b"\r\n\r\n") {
-                in_time(begun);
+                in_time(begun, 3 * SECOND);
                 answered += 1;
             }
         }
@@ -83,7 +88,6 @@ fn heads_that_trickle_get_408_at_their_first_deadline() {
     drop(slow);
     let report = load.stop();
     report.assert_nothing_lost();
-    assert!(report.slowest < SECOND, "others are served meanwhile: {:?}", report.slowest);
     let service = nothing_open(&master);
     assert_eq!(service.totals.errors, MANY as u64);
     master.finish();
@@ -97,22 +101,31 @@ fn silence_is_ended_without_a_word() {
     let begun = Instant::now();
     let mut silent = Conn::open(&address).unwrap();
     assert!(silent.closed_within(LATE));
-    in_time(begun);
-    let mut idle = Conn::open(&address).unwrap();
-    idle.get("/").unwrap();
-    std::thread::sleep(Duration::from_millis(600));
-    // Each request begins the wait anew.
-    idle.get("/").unwrap();
-    let begun = Instant::now();
+    in_time(begun, SECOND);
+    // Each request begins the wait anew. After a pause that the machine has made too long, once more.
+    let mut others = 0;
+    let (mut idle, begun) = loop {
+        let mut idle = Conn::open(&address).unwrap();
+        idle.get("/").unwrap();
+        let used = Instant::now();
+        wait_until("more than half of its time is over", SOON, || used.elapsed() > SECOND * 6 / 10);
+        let begun = Instant::now();
+        match idle.get("/") {
+            Ok(_) => break (idle, begun),
+            Err(lost) => assert!(used.elapsed() >= SECOND && others < 10, "closed too early: {lost}"),
+        }
+        others += 1;
+    };
     assert!(idle.closed_within(LATE));
-    in_time(begun);
+    in_time(begun, SECOND);
     // The time a request takes is nobody's silence.
     let mut slow = Conn::open(&address).unwrap();
     assert_eq!(slow.get("/slow").unwrap().status, 200);
     assert_eq!(slow.get("/").unwrap().status, 200);
     drop((silent, idle, slow));
     let service = nothing_open(&master);
-    assert_eq!((service.totals.accepted, service.totals.requests, service.totals.errors), (3, 4, 0));
+    let totals = &service.totals;
+    assert_eq!((totals.accepted, totals.requests, totals.errors), (3 + others, 4 + others, 0));
     master.finish();
 }
 
@@ -121,18 +134,23 @@ fn a_body_that_stops_gets_408_and_one_that_goes_on_does_not() {
     let place = Place::new();
     let master = impatient(&place);
     let address = master.address();
+    // It begins first and ends last: the other's deadline comes while it is at it.
+    let mut steady = Conn::open(&address).unwrap();
+    steady.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n").unwrap();
     let begun = Instant::now();
     let mut stopped = Conn::open(&address).unwrap();
     stopped.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nabc").unwrap();
+    let mut left = 1000;
+    wait_until("the one that stopped has its answer", LATE, || {
+        steady.send(b"x").unwrap();
+        left -= 1;
+        std::thread::sleep(Duration::from_millis(20));
+        stopped.unasked().is_some()
+    });
+    in_time(begun, SECOND);
     let answer = stopped.receive().unwrap();
     assert!(answer.status == 408 && answer.closes(), "{answer:?}");
-    in_time(begun);
-    let mut steady = Conn::open(&address).unwrap();
-    steady.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n").unwrap();
-    for _ in 0..10 {
-        std::thread::sleep(Duration::from_millis(200));
-        steady.send(b"x").unwrap();
-    }
+    steady.send(&vec![b'x'; left]).unwrap();
     assert_eq!(steady.receive().unwrap().status, 200);
     drop((stopped, steady));
     assert_eq!(nothing_open(&master).totals.errors, 1);
@@ -145,7 +163,7 @@ fn who_asks_and_never_reads_is_closed() {
     let body = "y".repeat(64 << 10);
     let web = Web::new()
         .workers(1)
-        .http("write_timeout = \"1s\"")
+        .http("write_timeout = \"3s\"")
         .route("/big", &format!("respond = {{ body = \"{body}\" }}"));
     let master = Master::start(&place, &web.text());
     let mut greedy: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(master.address()).unwrap()).collect();
@@ -157,9 +175,8 @@ fn who_asks_and_never_reads_is_closed() {
         // It takes what it has room for.
         let _ = stream.write_all(&ask);
     }
-    let begun = Instant::now();
     assert_eq!(get(&master.address(), "/").unwrap().status, 200);
-    assert!(begun.elapsed() < SECOND, "others are served: {:?}", begun.elapsed());
+    assert_eq!(master.service("web").totals.errors, 0, "others are served while they all are open");
     let after = resident(master.ready_pids("web")[0]);
     assert!(after < before + 20 * 1024, "{after} KiB, {before} before: bounded by what is being sent");
     let service = nothing_open(&master);
@@ -170,7 +187,8 @@ fn who_asks_and_never_reads_is_closed() {
     let mut all = Vec::new();
     let mut chunk = [0; 4096];
     loop {
-        std::thread::sleep(Duration::from_millis(60));
+        // Its habit: sixteen pieces, longer in all than a client that does not read would be waited for.
+        std::thread::sleep(SECOND / 4);
         match slow.read(&mut chunk).unwrap() {
             0 => break,
             n => all.extend_from_slice(&chunk[..n]),
