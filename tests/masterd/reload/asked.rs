@@ -2,7 +2,6 @@
 
 use crate::harness::{Conn, Load, Master, Place, SOON, Web, get, wait_until};
 use crate::meddle::{end, generations};
-use std::time::{Duration, Instant};
 
 /// Two services, `a` and `b`.
 fn two(a: &str, b: &str) -> String {
@@ -52,18 +51,16 @@ fn a_dry_run_tells_and_changes_nothing() {
 #[test]
 fn drained_waits_for_the_old_generation_to_be_gone() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().slow("1500ms").text());
+    let master = Master::start(&place, &Web::new().slow("3s").text());
     let mut slow = Conn::open(&master.address()).unwrap();
     slow.ask("/slow").unwrap();
     wait_until("it is under way", SOON, || master.workers("web").iter().any(|w| w.in_flight == 1));
-    let asked = Instant::now();
     let mut waits = master.begin(&["reload", "--drained"]);
     master.wait_status("the new generation serves", SOON, |s| s.generation == 2 && s.state == "running");
     assert!(!waits.ended(), "it waits for the drain");
     assert_eq!(generations(&master.status()), [1, 2].into());
     assert_eq!(slow.receive().unwrap().number("gen"), 1);
     let said = waits.finish().expect(0);
-    assert!(asked.elapsed() >= Duration::from_secs(1), "{:?}", asked.elapsed());
     assert_eq!(generations(&master.status()), [2].into(), "gone means gone");
     assert!(said.stderr.contains("draining gen 1: 1 active (1 http"), "{said:?}");
     end(master);
@@ -130,7 +127,7 @@ fn reloads_asked_for_by_many_at_once_are_two() {
 #[test]
 fn an_asker_that_goes_away_changes_nothing() {
     let place = Place::new();
-    let master = Master::start(&place, &Web::new().master("rollout = { soak = \"500ms\" }").text());
+    let master = Master::start(&place, &Web::new().master("rollout = { soak = \"2s\" }").text());
     let load = Load::start(&master.address());
     let asked = master.begin(&["reload"]);
     master.wait_status("it is under way", SOON, |s| s.state == "reloading");

@@ -112,21 +112,20 @@ fn a_thousand_hups_in_a_second_end_with_one_generation() {
 #[test]
 fn a_hup_during_a_drain_starts_the_next_at_once() {
     let place = Place::new();
-    let config = Web::new().slow("3s");
+    let config = Web::new().slow("6s");
     let master = Master::start(&place, &config.text());
     let mut slow = Conn::open(&master.address()).unwrap();
     slow.ask("/slow").unwrap();
     wait_until("the slow request is under way", SOON, || {
         master.workers("web").iter().any(|w| w.in_flight == 1)
     });
-    let begun = Instant::now();
     master.cli(&["reload"]).expect(0);
     master.wait_status("generation 1 drains", SOON, |s| generations(s) == [1, 2].into());
     master.signal(Signal::SIGHUP);
+    // Nobody waits for the drain, or there would be nothing left of generation 1 then.
     master.wait_status("generation 3 serves while 1 drains", SOON, |s| {
         s.generation == 3 && s.state == "running" && generations(s).contains(&1)
     });
-    assert!(begun.elapsed() < Duration::from_secs(3), "nobody waited for the drain");
     let answer = slow.receive().unwrap();
     assert_eq!((answer.status, answer.number("gen")), (200, 1));
     assert!(answer.closes(), "{answer:?}");
@@ -206,8 +205,9 @@ fn ten_thousand_idle_connections_live_through_a_reload() {
     let place = Place::new();
     let count = connections_possible(10_000);
     assert!(count >= 500, "too few descriptors are allowed to try anything: {count}");
-    let config =
-        Web::new().service("connections = 20000\nlimits = { nofile = 20100 }").http("keep_alive = \"10m\"");
+    let config = Web::new()
+        .service("connections = 20000\nlimits = { nofile = 20100 }")
+        .http("keep_alive = \"10m\"\nheader_timeout = \"10m\"");
     let master = Master::start(&place, &config.text());
     let address = master.address();
     let mut conns: Vec<Conn> = (0..count).map(|_| Conn::open(&address).unwrap()).collect();

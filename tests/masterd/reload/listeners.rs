@@ -5,7 +5,7 @@ use crate::meddle::end;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const FIRST: &str = "{ address = \"127.0.0.1:0\", name = \"first\" }";
 
@@ -43,9 +43,8 @@ fn a_listener_comes_and_goes_under_load() {
     let mut silent: Vec<Conn> = (0..100).map(|_| Conn::open(&second).unwrap()).collect();
     place.config(&one);
     master.cli(&["reload"]).expect(0);
-    let gone = Instant::now();
-    wait_until("the removed listener refuses", Duration::from_secs(5), || refuses(&second));
-    assert!(gone.elapsed() < Duration::from_secs(5));
+    // While everything that was connected to it is still open.
+    wait_until("the removed listener refuses", SOON, || refuses(&second));
     half.send(b"TP/1.1\r\nHost: test\r\n\r\n").unwrap();
     for conn in silent.iter_mut() {
         conn.ask("/").unwrap();
@@ -183,7 +182,7 @@ fn options_of_a_listener_that_stays_are_changed_in_place() {
 fn services_come_and_go() {
     let place = Place::new();
     let web = Web::new().workers(1);
-    let more = Web::new().name("more").workers(2).mark("m").listen("127.0.0.2:0");
+    let more = Web::new().name("more").workers(2).mark("m").listen("127.0.0.2:0").slow("3s");
     let both = web.clone().more(&more.service_text());
     let master = Master::start(&place, &web.text());
     let load = Load::start(&master.address());
@@ -203,7 +202,7 @@ fn services_come_and_go() {
     let status = master.status();
     let going = status.services.iter().find(|s| s.name == "more").expect("it has workers still");
     assert!(going.why.as_ref().is_some_and(|w| w.contains("removed")), "{going:?}");
-    wait_until("its port refuses", Duration::from_secs(5), || refuses(&other));
+    wait_until("its port refuses", SOON, || refuses(&other));
     assert!(idle.get("/").unwrap().closes());
     master.wait_status("it is gone", SOON, |s| s.services.iter().all(|s| s.name == "web"));
     load.wait_answers(50);

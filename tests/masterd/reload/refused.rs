@@ -110,7 +110,8 @@ fn a_fifo_is_waited_for_by_nobody_but_the_asker() {
         slowest = slowest.max(looked.elapsed());
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(slowest < Duration::from_secs(1), "status took {slowest:?}");
+    // A master that opened the FIFO itself would wait for a writer: for ever.
+    assert!(slowest < Duration::from_secs(5), "status took {slowest:?}");
     let said = asked.finish().expect(1);
     assert!(said.stderr.contains("masterd.toml") && said.stderr.contains("FIFO"), "{said:?}");
     assert!(said.stderr.contains("generation 1 serves on"), "{said:?}");

@@ -12,7 +12,7 @@ fn ready_of(status: &Status, generation: u64) -> usize {
 #[test]
 fn a_soak_is_waited_for_and_the_old_ones_serve_on_meanwhile() {
     let place = Place::new();
-    let config = Web::new().master("rollout = { step = \"all\", soak = \"700ms\" }");
+    let config = Web::new().master("rollout = { step = \"all\", soak = \"1500ms\" }");
     let master = Master::start(&place, &config.text());
     let load = Load::start(&master.address());
     let begun = Instant::now();
@@ -21,7 +21,7 @@ fn a_soak_is_waited_for_and_the_old_ones_serve_on_meanwhile() {
         master.wait_status("both generations serve", SOON, |s| ready_of(s, 1) == 2 && ready_of(s, 2) == 2);
     assert_eq!((status.state.as_str(), status.generation), ("reloading", 1));
     let said = asked.finish().expect(0);
-    assert!(begun.elapsed() >= Duration::from_millis(700), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() >= Duration::from_millis(1500), "{:?}", begun.elapsed());
     assert!(said.stderr.contains("watched for"), "{said:?}");
     load.wait_answers(50);
     let report = load.stop();
@@ -34,7 +34,7 @@ fn a_soak_is_waited_for_and_the_old_ones_serve_on_meanwhile() {
 #[test]
 fn steps_replace_seat_by_seat() {
     let place = Place::new();
-    let config = Web::new().workers(5).master("rollout = { step = 2, soak = \"200ms\" }");
+    let config = Web::new().workers(5).master("rollout = { step = 2, soak = \"600ms\" }");
     let master = Master::start(&place, &config.text());
     let load = Load::start(&master.address());
     let begun = Instant::now();
@@ -52,7 +52,11 @@ fn steps_replace_seat_by_seat() {
         std::thread::sleep(Duration::from_millis(3));
     }
     asked.finish().expect(0);
-    assert!(begun.elapsed() >= Duration::from_millis(600), "three steps, each soaked: {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() >= Duration::from_millis(1800),
+        "three steps, each soaked: {:?}",
+        begun.elapsed()
+    );
     assert!(most <= 7, "at most two more than the pool: {most}");
     assert!(mixed, "after the first step two new ones and three old ones serve");
     load.wait_answers(50);
@@ -67,7 +71,7 @@ fn steps_replace_seat_by_seat() {
 #[test]
 fn a_step_that_fails_takes_all_of_it_back() {
     let place = Place::new();
-    let config = Web::new().workers(4).master("rollout = { step = 2, soak = \"1s\" }");
+    let config = Web::new().workers(4).master("rollout = { step = 2, soak = \"2s\" }");
     let master = Master::start(&place, &config.text());
     master.expect_error("reload failed");
     master.expect_error("worker died");
