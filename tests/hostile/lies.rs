@@ -158,11 +158,13 @@ struct Truth {
 }
 
 impl Truth {
+    /// Looks until it is done, but a few times at least: on a busy machine the enemies get on meanwhile.
     fn look_until(&mut self, master: &Master, what: &str, done: impl Fn(&Status) -> bool) {
+        let enough = self.looks + 25;
         wait_until(what, SOON * 2, || {
             let status = master.status();
             self.check(master, &status);
-            done(&status)
+            done(&status) && self.looks >= enough
         });
     }
 

@@ -3,7 +3,7 @@
 //! A test that needs what the machine has not got says `skip` and returns; under CI a skip is a failure.
 
 use super::harness::*;
-use masterd::wire::control::{Reply, Request};
+use masterd::wire::control::{Outcome, Reply, Request};
 use masterd::wire::status::Status;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -82,6 +82,19 @@ pub fn ask(socket: &Path, request: &Request) -> UnixStream {
     stream.write_all(&line).expect("send a request");
     stream.set_read_timeout(Some(SOON)).expect("set a timeout");
     stream
+}
+
+/// One reload over the control socket, waited for with more patience than the command has.
+#[track_caller]
+pub fn reload(place: &Place) {
+    let stream = ask(&place.socket(), &Request::Reload { service: None, dry_run: false, drained: false });
+    for line in BufReader::new(stream).lines() {
+        let line = line.expect("a line");
+        if let Reply::Done(done) = serde_json::from_str(&line).expect("a reply") {
+            return assert_eq!(done.outcome, Outcome::Ok, "{done:?}");
+        }
+    }
+    panic!("no verdict");
 }
 
 /// The status without the connections, and how long it took. Between two looks, nothing is kept.

@@ -29,11 +29,12 @@ impl Pulse {
         Pulse { times }
     }
 
-    /// Nine in ten within 100 ms: the machine is shared with other tests.
+    /// Nine in ten within half a second: the machine is shared with other tests. A master that waits for
+    /// whoever does not behave is away for seconds.
     #[track_caller]
     fn assert_quick(&self) {
         let at = self.times.len() * 9 / 10;
-        assert!(self.times[at] < Duration::from_millis(100), "{:?} of {}", self.times[at], self.times.len());
+        assert!(self.times[at] < Duration::from_millis(500), "{:?} of {}", self.times[at], self.times.len());
     }
 }
 
@@ -129,7 +130,7 @@ fn a_request_in_pieces_is_understood_and_a_slow_one_dropped_at_its_deadline() {
     })
     .assert_quick();
     assert!(begun.elapsed() >= Duration::from_secs(4), "patience for honest ones: {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     for mut stream in [half, silent] {
         stream.set_read_timeout(Some(SOON)).unwrap();
         assert!(matches!(stream.read(&mut [0]), Ok(0) | Err(_)), "dropped without a word");
@@ -165,9 +166,10 @@ fn who_follows_and_never_reads_holds_nobody_up() {
     let mut turn = 0;
     while turn < 60 {
         turn += 1;
-        master.cli(&["reload"]).expect(0);
+        reload(&place);
         let (_, took) = timed_status(&place.socket()).unwrap();
-        assert!(took < Duration::from_secs(1), "{took:?}");
+        // One that waited for a follower would do so until that one reads: for ever.
+        assert!(took < Duration::from_secs(5), "{took:?}");
     }
     assert!(resident(master.pid()) < before + 16 * 1024, "{} KiB, {before} before", resident(master.pid()));
     drop(followers);

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 fn told(place: &Place, args: &[&str], code: i32, words: &[&str]) {
     let begun = Instant::now();
     let said = place.run(args).expect(code);
-    // The limit is a second; the rest is for the machine.
-    assert!(begun.elapsed() < Duration::from_secs(3), "{args:?} took {:?}", begun.elapsed());
+    // The limit is a second; the rest is for the machine. Without one it would be for ever.
+    assert!(begun.elapsed() < Duration::from_secs(10), "{args:?} took {:?}", begun.elapsed());
     assert_eq!(said.stdout, "", "{args:?}");
     assert_eq!(said.stderr.trim_end().lines().count(), 1, "one sentence: {said:?}");
     for word in words {

@@ -50,7 +50,8 @@ fn until_lines_drop(master: &Master, place: &Place) {
             if status.log_lines_dropped > 0 {
                 times.sort();
                 let at = times.len() * 9 / 10;
-                assert!(times[at] < Duration::from_millis(100), "{:?}", times[at]);
+                // The machine is shared; a write that waits for the reader would do so for ever.
+                assert!(times[at] < Duration::from_millis(500), "{:?}", times[at]);
                 return;
             }
         }
@@ -116,7 +117,8 @@ fn a_reader_that_stalls_and_then_dies_blocks_nobody() {
     let pids = master.ready_pids("web");
     let report = load.stop();
     report.assert_nothing_lost();
-    assert!(report.slowest < Duration::from_secs(2), "{:?}", report.slowest);
+    // A worker that waits for the reader is late for ever, which is a loss.
+    assert!(report.slowest < Duration::from_secs(5), "{:?}", report.slowest);
     let share = cpu_share(master.pid(), Duration::from_millis(500));
     assert!(share < 0.05, "{:.1} % of a CPU", share * 100.0);
     assert_eq!(master.ready_pids("web"), pids);

@@ -129,8 +129,9 @@ fn status_is_quick_and_true_while_generations_change() {
     load.stop().assert_nothing_lost();
     times.sort();
     assert!(both > 10, "old and new are listed together: {both} times of {}", times.len());
-    let slow = times.iter().filter(|took| **took > Duration::from_millis(100)).count();
-    // Few cores carry this test, its load and other tests: one look in ten may lose its turn.
+    let slow = times.iter().filter(|took| **took > Duration::from_millis(500)).count();
+    // Few cores carry this test, its load and other tests: one look in ten may lose its turn. A master that
+    // waits for a drain or a start does so all through it.
     assert!(slow * 10 <= times.len(), "{slow} of {} took longer; slowest {:?}", times.len(), times.last());
     master.finish();
 }
