@@ -236,3 +236,29 @@ fn many_sockets_without_a_worker_are_each_served_once() {
     assert!(!log.contains("no descriptor came") && !log.contains("cannot hand over"), "{log}");
     master.finish();
 }
+
+#[test]
+fn as_many_workers_as_cpus_have_one_each() {
+    use nix::sched::{CpuSet, sched_getaffinity};
+    let place = Place::new();
+    let own = sched_getaffinity(nix::unistd::Pid::from_raw(0)).expect("the CPUs of this process");
+    let cpus: Vec<String> = (0..CpuSet::count())
+        .filter(|cpu| own.is_set(*cpu).unwrap_or(false))
+        .map(|cpu| cpu.to_string())
+        .collect();
+    let bound = |master: &Master| -> Vec<String> {
+        let of = |pid| procs::status_line(pid, "Cpus_allowed_list").expect("a worker");
+        let mut found: Vec<String> = master.ready_pids("web").into_iter().map(of).collect();
+        found.sort_by_key(|cpu| cpu.parse::<usize>().ok());
+        found
+    };
+    let auto = Web::new().service("limits = { cpu_affinity = \"auto\" }");
+    let master = Master::start(&place, &auto.clone().workers(cpus.len()).text());
+    assert_eq!(bound(&master), cpus);
+    // One more than there are: nobody is bound.
+    place.config(&auto.workers(cpus.len() + 1).text());
+    master.cli(&["reload", "--drained"]).expect(0);
+    let all = procs::status_line(std::process::id().cast_signed(), "Cpus_allowed_list");
+    assert!(bound(&master).iter().all(|list| Some(list) == all.as_ref()), "{:?}", bound(&master));
+    master.finish();
+}
