@@ -209,7 +209,9 @@ fn five_thousand_resets_right_after_connect_cost_nothing() {
     assert!((1..=1 + report.closed_idle).contains(&kept), "each connection is counted once: {kept} more");
     for (pid, held) in pids.iter().zip(held) {
         let sockets = |kinds: &[(String, usize)]| kinds.iter().find(|(k, _)| k == "socket:").map(|(_, n)| *n);
-        assert!(sockets(&kinds(*pid)) <= sockets(&held), "{:?} then {:?}", held, kinds(*pid));
+        // A listener of a sibling that was in trouble goes a moment later.
+        let back = came_true(SOON, || sockets(&kinds(*pid)) <= sockets(&held));
+        assert!(back, "{:?} then {:?}", held, kinds(*pid));
     }
     assert_eq!((master.ready_pids("web"), master.service("web").totals.deaths), (pids, 0));
     master.finish();

@@ -206,7 +206,7 @@ fn ten_thousand_idle_connections_live_through_a_reload() {
     let count = connections_possible(10_000);
     assert!(count >= 500, "too few descriptors are allowed to try anything: {count}");
     let config = Web::new()
-        .service("connections = 20000\nlimits = { nofile = 20100 }")
+        .service("connections = 20000\nlimits = { nofile = 20100 }\ndrain = { grace = \"10m\" }")
         .http("keep_alive = \"10m\"\nheader_timeout = \"10m\"");
     let master = Master::start(&place, &config.text());
     let address = master.address();
