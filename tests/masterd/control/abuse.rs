@@ -29,12 +29,12 @@ impl Pulse {
         Pulse { times }
     }
 
-    /// Nine in ten within half a second: the machine is shared with other tests. A master that waits for
+    /// Nine in ten within a second: the machine is shared with other tests. A master that waits for
     /// whoever does not behave is away for seconds.
     #[track_caller]
     fn assert_quick(&self) {
         let at = self.times.len() * 9 / 10;
-        assert!(self.times[at] < Duration::from_millis(500), "{:?} of {}", self.times[at], self.times.len());
+        assert!(self.times[at] < Duration::from_secs(1), "{:?} of {}", self.times[at], self.times.len());
     }
 }
 

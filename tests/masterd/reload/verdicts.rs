@@ -64,8 +64,9 @@ fn workers_that_can_not_start_fail_the_reload_with_their_reason() {
 #[test]
 fn workers_that_never_become_ready_are_given_up_after_the_timeout() {
     let place = Place::new();
-    let config = Web::new().workers(8).master("ready_timeout = \"400ms\"");
+    let config = Web::new().workers(8);
     let master = Master::start(&place, &config.text());
+    place.config(&config.master("ready_timeout = \"400ms\"").text());
     for words in ["reload failed", "was not ready", "killed"] {
         master.expect_error(words);
     }

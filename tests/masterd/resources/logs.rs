@@ -51,11 +51,11 @@ fn until_lines_drop(master: &Master, place: &Place) {
                 times.sort();
                 let at = times.len() * 9 / 10;
                 // The machine is shared; a write that waits for the reader would do so for ever.
-                assert!(times[at] < Duration::from_millis(500), "{:?}", times[at]);
+                assert!(times[at] < Duration::from_secs(1), "{:?}", times[at]);
                 return;
             }
         }
-        assert!(begun.elapsed() < SOON * 2, "no line was dropped");
+        assert!(begun.elapsed() < SOON * 6, "no line was dropped");
     }
 }
 

@@ -27,6 +27,12 @@ fn each_signal(phase: fn(Signal)) {
     });
 }
 
+/// How long a request takes that is in flight when the signal comes: for one that is to cut it, longer than
+/// anybody waits.
+fn slow_for(signal: Signal) -> &'static str {
+    if signal == Signal::SIGINT { "60s" } else { "3s" }
+}
+
 fn ends(signal: Signal) -> bool {
     matches!(signal, Signal::SIGQUIT | Signal::SIGTERM | Signal::SIGINT)
 }
@@ -101,9 +107,9 @@ fn while_it_runs() {
 fn while_it_reloads() {
     each_signal(|signal| {
         let place = Place::new();
-        let master = Master::start(&place, &Web::new().slow("3s").text());
+        let master = Master::start(&place, &Web::new().slow(slow_for(signal)).text());
         let mut slow = in_flight(&master, &master.address(), "/slow", 1);
-        place.config(&Web::new().slow("3s").master("rollout = { soak = \"2s\" }").text());
+        place.config(&Web::new().slow(slow_for(signal)).master("rollout = { soak = \"2s\" }").text());
         let reload = master.begin(&["reload"]);
         master.wait_status("the new generation soaks", SOON, |s| {
             s.state == "reloading" && s.services[0].workers.iter().filter(|w| w.generation == 2).count() == 2
@@ -144,7 +150,7 @@ fn while_it_reloads() {
 fn while_an_old_generation_drains() {
     each_signal(|signal| {
         let place = Place::new();
-        let master = Master::start(&place, &Web::new().slow("3s").text());
+        let master = Master::start(&place, &Web::new().slow(slow_for(signal)).text());
         let mut slow = in_flight(&master, &master.address(), "/slow", 1);
         master.cli(&["reload"]).expect(0);
         master.wait_status("the old generation drains", SOON, |s| {
@@ -171,7 +177,7 @@ fn while_an_old_generation_drains() {
 fn while_it_stops() {
     each_signal(|signal| {
         let place = Place::new();
-        let master = Master::start(&place, &Web::new().slow("3s").text());
+        let master = Master::start(&place, &Web::new().slow(slow_for(signal)).text());
         let mut slow = in_flight(&master, &master.address(), "/slow", 1);
         master.signal(Signal::SIGQUIT);
         master.wait_log("stops gracefully");
