@@ -37,7 +37,7 @@ impl Drop for Disk {
     }
 }
 
-/// Reloads until lines are dropped; the master answers quickly all the while.
+/// Reloads, and sends signals that only make it talk, until lines are dropped; the master answers quickly all the while.
 #[track_caller]
 fn until_lines_drop(master: &Master, place: &Place) {
     let begun = Instant::now();
@@ -45,6 +45,7 @@ fn until_lines_drop(master: &Master, place: &Place) {
     loop {
         master.signal(Signal::SIGHUP);
         for _ in 0..10 {
+            master.signal(Signal::SIGUSR2);
             let (status, took) = timed_status(&place.socket()).expect("it answers");
             times.push(took);
             if status.log_lines_dropped > 0 {
