@@ -62,7 +62,7 @@ fn who_says_nothing_is_let_go_without_a_word() {
 
 #[test]
 fn a_silent_body_gets_408_and_a_talking_one_does_not() {
-    let trial = Trial::start(|service| http(service).body_timeout = Duration::from_secs(1));
+    let trial = Trial::start(|service| http(service).body_timeout = Duration::from_secs(2));
     let head = |length: usize| format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
     let mut left = 50_000;
     let mut talking = trial.connect();
