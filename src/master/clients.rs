@@ -87,8 +87,10 @@ impl Client {
         }
     }
 
-    pub fn restore(fd: OwnedFd, record: ClientRecord) -> Client {
+    /// One that another image has talked to. Time in which nobody listened to it is not held against it.
+    pub fn restore(fd: OwnedFd, record: ClientRecord, now: Moment) -> Client {
         let ClientRecord { wants, shown, input, output, deadline, .. } = record;
+        let deadline = deadline.max(now + REQUEST_TIME);
         Client { fd, wants, shown, input, output, written: 0, deadline }
     }
 

@@ -46,8 +46,10 @@ impl Control {
         file: FileId,
         last: u64,
         clients: Vec<(OwnedFd, ClientRecord)>,
+        now: Moment,
     ) -> Control {
-        let clients = clients.into_iter().map(|(fd, r)| (ClientId(r.id), Client::restore(fd, r))).collect();
+        let client = |(fd, r): (OwnedFd, ClientRecord)| (ClientId(r.id), Client::restore(fd, r, now));
+        let clients = clients.into_iter().map(client).collect();
         Control { listener, path, file, clients, last, short: false }
     }
 

@@ -15,7 +15,7 @@ use crate::master::control::Control;
 use crate::master::crew::{Crew, Handle};
 use crate::master::inbox;
 use crate::master::sockets::{Key, Socket, Sockets};
-use crate::master::turn::Shell;
+use crate::master::turn::{Shell, now};
 use crate::model::PlanId;
 use crate::scoreboard::totals::Totals;
 use crate::scoreboard::view::View;
@@ -139,7 +139,7 @@ fn control(record: ControlRecord, fds: &mut Inherited) -> io::Result<Control> {
         // Who connected after the last record of an image that crashed has hung up, as far as we know.
         .filter_map(|client| Some((fds.take(&inventory::client(client.id)).ok()?, client)))
         .collect();
-    Ok(Control::restore(listener, record.path, id_of(record.file), record.last, clients))
+    Ok(Control::restore(listener, record.path, id_of(record.file), record.last, clients, now()))
 }
 
 /// The configs that can be read here, and the plans of those that can't.
