@@ -15,6 +15,7 @@ const PROMISES: [(u32, &str, &[&str]); 7] = [
             "what_waits_in_the_queue_when_a_stop_begins_is_served",
             "a_request_in_flight_is_answered_by_a_graceful_stop",
             "ten_thousand_idle_connections_live_through_a_reload",
+            "the_binary_is_replaced_under_load_and_nothing_is_lost",
         ],
     ),
     (
@@ -26,6 +27,10 @@ const PROMISES: [(u32, &str, &[&str]); 7] = [
             "what_fails_is_mended_ten_times_over",
             "a_worker_that_dies_before_it_is_ready_fails_the_reload_at_once",
             "a_worker_that_never_becomes_ready_fails_the_reload_at_the_timeout",
+            "what_is_no_program_or_no_masterd_changes_nothing",
+            "a_candidate_that_does_not_prove_itself_changes_nothing",
+            "an_image_that_crashes_or_panics_gives_the_process_back",
+            "an_image_that_stands_still_while_it_is_watched_is_replaced",
         ],
     ),
     (

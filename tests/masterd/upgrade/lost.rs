@@ -1,0 +1,103 @@
+//! Upgrades that go wrong after the new image was executed: the old image takes over again, with the
+//! same pid and workers, under load; and the next upgrade goes well.
+
+use super::{assert_all_served, comes_to_nothing, every_listener, goes_well, load_all, start};
+use crate::harness::{Place, Web, install};
+use crate::meddle::{Sampler, end};
+
+/// Words of the log that belong to a lost upgrade.
+const EXPECTED: [&str; 5] =
+    ["upgrade failed", "does not come up", "panic", "worker died", "worker is killed"];
+
+/// Upgrades a master under load to one bad image after the other, each an image's words and what is
+/// said of it; then to a good one.
+#[track_caller]
+fn all_lost(touch: impl Fn(Web) -> Web, before_each: impl Fn(&Place, &Web), bad: &[(&str, &str, &[&str])]) {
+    let place = Place::new();
+    let kinds = every_listener(&place);
+    let web = Web::new().listen_raw(&kinds.each_ref().map(String::as_str));
+    let master = start(&place, &touch(web.clone()));
+    EXPECTED.iter().for_each(|words| master.expect_error(words));
+    let (loads, sampler) = (load_all(&master), Sampler::start(place.socket()));
+    for (at, how, words) in bad {
+        install(&place, "masterd", &["version=0.2.0", &format!("at={at}"), &format!("do={how}")]);
+        before_each(&place, &web);
+        comes_to_nothing(&master, &[], words);
+        let last = master.status().last_upgrade.expect("it was tried");
+        assert_eq!(last.version.as_deref(), Some("0.2.0"), "{at} {how}");
+        loads.iter().for_each(|load| load.wait_answers(10));
+    }
+    place.config(&touch(web).text());
+    goes_well(&place, &master, "0.3.0");
+    assert_all_served(loads);
+    let samples = sampler.finish();
+    assert!(samples.count > 0 && samples.backwards.is_empty(), "{samples:?}");
+    end(master);
+}
+
+#[test]
+fn an_image_that_crashes_or_panics_gives_the_process_back() {
+    let panicked: &[&str] = &["the new binary panicked: made to panic", "src/image.rs"];
+    all_lost(
+        |web| web,
+        |_, _| (),
+        &[
+            ("executed", "abort", &["the new binary crashed (SIGABRT)"]),
+            ("executed", "overflow", &["the new binary crashed (SIGSEGV)"]),
+            ("executed", "panic", panicked),
+            ("restored", "abort", &["the new binary crashed (SIGABRT)"]),
+            ("restored", "overflow", &["the new binary crashed (SIGSEGV)"]),
+            ("restored", "panic", panicked),
+        ],
+    );
+}
+
+#[test]
+fn workers_that_do_not_come_up_give_the_process_back() {
+    let patience = |place: &Place, web: &Web| {
+        place.config(&web.clone().master("ready_timeout = \"1s\"").text());
+    };
+    all_lost(
+        |web| web,
+        patience,
+        &[
+            ("worker", "exit", &["ended before it was ready: exited with status 3"]),
+            ("worker", "leave", &["ended before it was ready: exited with status 0"]),
+            ("worker", "abort", &["ended before it was ready: was killed by SIGABRT"]),
+            ("worker", "panic", &["ended before it was ready: exited with status"]),
+            ("worker", "hang", &["it was not ready after 1"]),
+        ],
+    );
+}
+
+#[test]
+fn an_image_that_crashes_while_it_is_watched_gives_the_process_back() {
+    all_lost(
+        |web| web.master("rollout = { step = \"all\", soak = \"1s\" }"),
+        |_, _| (),
+        &[
+            ("soaking", "abort", &["the new binary crashed (SIGABRT)"]),
+            ("soaking", "panic", &["the new binary panicked: made to panic"]),
+            ("soaking", "overflow", &["the new binary crashed (SIGSEGV)"]),
+        ],
+    );
+}
+
+#[test]
+fn an_image_that_stands_still_at_once_is_replaced_after_five_seconds() {
+    all_lost(|web| web, |_, _| (), &[("executed", "hang", &["the new binary stood still"])]);
+}
+
+#[test]
+fn an_image_that_stands_still_with_everything_in_its_hands_is_replaced() {
+    all_lost(|web| web, |_, _| (), &[("restored", "hang", &["the new binary stood still"])]);
+}
+
+#[test]
+fn an_image_that_stands_still_while_it_is_watched_is_replaced() {
+    all_lost(
+        |web| web.master("rollout = { step = \"all\", soak = \"1s\" }"),
+        |_, _| (),
+        &[("soaking", "hang", &["the new binary stood still"])],
+    );
+}
