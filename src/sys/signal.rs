@@ -173,6 +173,9 @@ pub fn unblock_all() -> io::Result<()> {
 }
 
 /// Default for all catchable signals, SIGPIPE ignored: a write to a closed socket is an error.
+///
+/// What is so already is left alone: setting the default of a signal whose default is to be ignored
+/// (CHLD, WINCH) discards one that is pending, and one sent during an exec is (sigaction(2), POSIX).
 pub(super) fn reset_dispositions() -> io::Result<()> {
     for number in 1..=libc::SIGRTMAX() {
         // 32 and 33 are the C library's own (nptl(7)); sigaction refuses them.
@@ -184,9 +187,16 @@ pub(super) fn reset_dispositions() -> io::Result<()> {
         // SAFETY: all zeroes is a valid sigaction (no flags, no restorer, an all-zero mask).
         let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
         action.sa_sigaction = handler;
+        // SAFETY: as above; it is only written to.
+        let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
+        let act = || format!("reset the disposition of {}", super::process::signal_name(number));
+        // SAFETY: `now` lives through the call, and nothing is set.
+        check(unsafe { libc::sigaction(number, std::ptr::null(), &raw mut now) }).tried(act)?;
+        if now.sa_sigaction == handler {
+            continue;
+        }
         // SAFETY: `action` names no function of ours, only default or ignore, and lives through the call.
-        check(unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) })
-            .tried(|| format!("reset the disposition of {}", super::process::signal_name(number)))?;
+        check(unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) }).tried(act)?;
     }
     Ok(())
 }
@@ -236,6 +246,19 @@ mod tests {
             assert_eq!(caught, Some(Caught { number: libc::SIGALRM, from_kernel: true, sender: 0 }));
         });
         assert!(SignalFd::new(&[0]).is_err());
+    }
+
+    #[test]
+    fn what_was_sent_before_is_still_to_be_read() {
+        alone(|| {
+            for number in [libc::SIGWINCH, libc::SIGCHLD, libc::SIGHUP] {
+                block_all().unwrap();
+                kill(pid(), number).unwrap();
+                block_all().unwrap();
+                let caught = SignalFd::new(&[number]).unwrap().read().unwrap();
+                assert_eq!(caught.map(|c| c.number), Some(number));
+            }
+        });
     }
 
     #[test]
