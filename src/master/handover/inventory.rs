@@ -156,6 +156,11 @@ impl Inherited {
         self.0.remove(name).ok_or_else(missing)
     }
 
+    /// Whether it is there to be taken.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     /// The names that nobody has taken; they are closed with this.
     pub fn unclaimed(self) -> Vec<String> {
         self.0.into_keys().collect()

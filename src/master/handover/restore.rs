@@ -64,6 +64,12 @@ pub fn shell(
     for found in record.crew {
         let worker = found.worker;
         let plan = plans.get(&found.plan).cloned().unwrap_or_else(|| Arc::clone(&config));
+        if !fds.has(&inventory::channel(worker))
+            && let Some(worker) = fleet.workers.get_mut(&worker)
+        {
+            // Of a trial that has ended: it leaves by itself and can't say so, which is no death.
+            worker.leaving = true;
+        }
         let handle = handle(found, plan, &mut fds).map_err(named("take over a worker"))?;
         watch(poll.registry(), worker, &handle)?;
         if !handle.view.is_readable()
