@@ -1,8 +1,10 @@
 //! Binary upgrades: under load, nothing lost, the pid unchanged; whatever goes wrong, the old one goes on.
 
+mod counts;
 mod done;
 mod lost;
 mod refused;
+mod words;
 
 use crate::harness::{Launch, Load, Master, Mix, Place, SOON, Web, install, wait_until};
 use crate::meddle::children;
