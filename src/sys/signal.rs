@@ -155,16 +155,8 @@ fn empty_set() -> libc::sigset_t {
 /// First thing in the master: an inherited SIG_IGN of SIGCHLD would make the kernel reap our
 /// children behind our back (sigaction(2)).
 pub fn block_all() -> io::Result<()> {
-    mask_all()?;
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).tried(|| "block all signals".into())?;
     reset_dispositions()
-}
-
-/// Blocks every signal that can be blocked, and leaves the dispositions.
-///
-/// For an image that goes on where another one stopped: exec has reset what that one had set, and to set
-/// CHLD or WINCH to default once more would throw away those that wait (sigaction(2)).
-pub fn mask_all() -> io::Result<()> {
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None).tried(|| "block all signals".into())
 }
 
 /// Unblocks every signal: before exec, since a blocked mask survives it (signal(7)).

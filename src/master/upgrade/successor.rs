@@ -58,7 +58,7 @@ fn stray(name: &str) -> i32 {
 /// The new image.
 fn succeed(state: OwnedFd, old: OwnedFd, args: &[CString], worker_main: WorkerMain) -> i32 {
     let way_back = environment(Some((HANDOVER, state.as_raw_fd().to_string())));
-    let armed = signal::mask_all().and_then(|()| exec::inherit(old.as_fd(), false)).and_then(|()| {
+    let armed = signal::block_all().and_then(|()| exec::inherit(old.as_fd(), false)).and_then(|()| {
         let old = Program { fd: old, path: PathBuf::new() };
         fallback::arm(old, args, &way_back, RETURN)
     });
@@ -83,7 +83,7 @@ fn succeed(state: OwnedFd, old: OwnedFd, args: &[CString], worker_main: WorkerMa
 /// The old image, once more.
 fn take_over_again(state: OwnedFd, args: &[CString], worker_main: WorkerMain) -> i32 {
     let why = std::env::var(RETURN).map(|reason| fallback::in_words(&reason)).ok();
-    let prepared = signal::mask_all().and_then(|()| fallback::timer(Duration::ZERO));
+    let prepared = signal::block_all().and_then(|()| fallback::timer(Duration::ZERO));
     let restored = prepared.and_then(|()| restore(state, args, worker_main)).map(|(shell, _state)| shell);
     match restored.and_then(|shell| inventory::survive(&shell, Survive::Nothing).map(|()| shell)) {
         Ok(mut shell) => {
