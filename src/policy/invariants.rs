@@ -3,7 +3,7 @@
 //! Each check names what it found in one sentence. A rule that a decision may break for the length of
 //! one turn does not belong here.
 
-use crate::model::fleet::{Fleet, Hold, Service, Worker};
+use crate::model::fleet::{Fleet, Hold, Service, Step, Worker};
 use crate::model::{Phase, ServiceName, WorkerId};
 use std::collections::BTreeSet;
 
@@ -47,7 +47,9 @@ impl Fleet {
         }
         let coming = self.rollover.as_ref().is_some_and(|r| r.generation == w.generation);
         let stays = matches!(w.phase, Phase::Starting | Phase::Ready);
-        if coming && !stays {
+        // A generation that is lost ends with its image, worker by worker.
+        let lost = self.rollover.as_ref().is_some_and(|r| r.step == Step::Lost);
+        if coming && !stays && !lost {
             return Err(format!("worker {id} of the generation coming up is {:?}", w.phase));
         }
         let place = self.services.get(&w.service).is_some_and(|s| !s.removed && w.seat.0 < s.wanted);

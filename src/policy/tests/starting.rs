@@ -39,7 +39,7 @@ fn fails_to_start(life: Life, reason: &str) {
     sim.tell(Event::Boot);
     sim.rest();
     assert_eq!(sim.left, Some(1));
-    let text = sim.note_text("reload_failed");
+    let text = sim.note_text("start_failed");
     assert!(text.starts_with("start failed") && text.contains(reason), "{text}");
     assert!(sim.fleet.workers.is_empty());
 }
@@ -66,7 +66,7 @@ fn a_start_that_cannot_bind_leaves_at_once_without_a_spawn() {
     sim.tell(Event::Boot);
     sim.rest();
     assert_eq!((sim.left, sim.spawns()), (Some(1), 0));
-    assert!(sim.note_text("reload_failed").contains("127.0.0.1:80 is in use"));
+    assert!(sim.note_text("start_failed").contains("127.0.0.1:80 is in use"));
 }
 
 #[test]
