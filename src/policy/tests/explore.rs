@@ -78,6 +78,11 @@ fn key(fleet: &Fleet, now: Moment) -> String {
         let current: Vec<usize> = r.current.iter().map(|id| numbers[id]).collect();
         let _ = write!(text, " {} {step} {:?} {current:?}", age(r.generation), r.left);
     }
+    let upgrade = fleet.upgrade.as_ref().map(|u| match u.step {
+        UpgradeStep::Candidate(until) => format!("candidate {}", from_now(until)),
+        step => format!("{step:?}"),
+    });
+    let _ = write!(text, " {upgrade:?}");
     for s in fleet.services.values() {
         let hold = match s.hold {
             Hold::Delayed(at) => format!("{}", from_now(at)),
