@@ -189,7 +189,8 @@ fn understand(shell: &mut Shell, worker: WorkerId, report: Report, out: &mut Vec
 
 fn death(shell: &mut Shell, worker: WorkerId, out: &mut Vec<Event>) {
     let Some(handle) = shell.crew.handles.get_mut(&worker) else { return };
-    let how = match handle.pidfd.try_reap() {
+    // Reaped when it is forgotten: should this image crash before, the next one must find it.
+    let how = match handle.pidfd.ended() {
         Ok(Some(exit)) => describe(exit),
         Ok(None) => return,
         Err(e) => format!("could not be reaped: {e}"),

@@ -288,6 +288,9 @@ fn forget(shell: &mut Shell, worker: WorkerId, death: bool) {
     let Some(mut handle) = shell.crew.handles.remove(&worker) else { return };
     // Before its counters are in the totals: whoever finds the state must not add them once more.
     crossing::checkpoint(shell);
+    if let Err(e) = handle.pidfd.try_reap() {
+        slog::warn!(shell.log, "cannot reap a worker: {}", e; "pid" => handle.pid);
+    }
     let last = handle.view.figures();
     let fleet = &shell.fleet;
     let in_use = |name: &str| fleet.services.contains_key(&ServiceName::from(name));

@@ -38,6 +38,13 @@ impl Pidfd {
         Ok(wait(libc::P_PIDFD, id, libc::WEXITED).tried(act)?.map(|(_, exit)| exit))
     }
 
+    /// How the child has ended, if it has; it stays to be reaped. waitid(2), WNOWAIT.
+    pub fn ended(&self) -> io::Result<Option<Exit>> {
+        let act = || format!("look at the process of pidfd {}", self.as_raw_fd());
+        let id = libc::id_t::try_from(self.as_raw_fd()).map_err(io::Error::other).tried(act)?;
+        Ok(wait(libc::P_PIDFD, id, libc::WEXITED | libc::WNOWAIT).tried(act)?.map(|(_, exit)| exit))
+    }
+
     /// pidfd_send_signal(2), Linux 5.1; Ok(false) if the process is already gone and reaped.
     pub fn send_signal(&self, signal: i32) -> io::Result<bool> {
         let none = std::ptr::null::<libc::siginfo_t>();
@@ -257,14 +264,15 @@ mod tests {
         assert_eq!(in_child(|| exit_now(42)), Exit::Code(42));
         alone(|| {
             let (_, pidfd) = sleeper();
-            assert_eq!(pidfd.try_reap().unwrap(), None);
+            assert_eq!((pidfd.try_reap().unwrap(), pidfd.ended().unwrap()), (None, None));
             assert!(pidfd.send_signal(libc::SIGKILL).unwrap());
             let mut exit = None;
             wait_until("the end", || {
-                exit = pidfd.try_reap().unwrap();
+                exit = pidfd.ended().unwrap();
                 exit.is_some()
             });
             assert_eq!(exit, Some(Exit::Signal { number: libc::SIGKILL, core: false }));
+            assert_eq!(pidfd.try_reap().unwrap(), exit, "it was still there");
             assert!(!pidfd.send_signal(libc::SIGTERM).unwrap(), "it is gone");
             assert!(pidfd.try_reap().is_err(), "reaped once only");
         });
