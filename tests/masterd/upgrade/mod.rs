@@ -1,8 +1,14 @@
 //! Binary upgrades: under load, nothing lost, the pid unchanged; whatever goes wrong, the old one goes on.
 
+mod candidate;
+mod clients;
 mod counts;
 mod done;
+mod kills;
 mod lost;
+mod often;
+mod pid1;
+mod places;
 mod refused;
 mod words;
 
@@ -90,9 +96,15 @@ fn goes_on(master: &Master, before: &Status, old: &[i32]) {
 /// An upgrade that goes well all the same, to a binary of this version put where the old one lay.
 #[track_caller]
 fn goes_well(place: &Place, master: &Master, version: &str) -> Status {
-    install(place, "masterd", &[&format!("version={version}")]);
+    goes_well_to(place, master, ("masterd", version), &[])
+}
+
+/// The same, to a binary put anywhere in the place, and with more arguments.
+#[track_caller]
+fn goes_well_to(place: &Place, master: &Master, (name, version): (&str, &str), args: &[&str]) -> Status {
+    install(place, name, &[&format!("version={version}")]);
     let (before, old) = (master.status(), crew(master));
-    master.cli(&["upgrade", "--drained"]).expect(0);
+    master.cli(&[&["upgrade", "--drained"], args].concat()).expect(0);
     let after = master.wait_generation(master.status().generation);
     assert_eq!((after.version.as_str(), after.pid), (version, master.pid()));
     assert!(after.generation > before.generation, "{} after {}", after.generation, before.generation);
