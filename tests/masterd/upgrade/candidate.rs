@@ -92,7 +92,9 @@ fn a_candidate_accepts_nothing_watches_nothing_and_writes_nothing() {
     ];
     let dir = place.dir().to_str().unwrap();
     for line in &lines {
-        assert!(!forbidden.iter().any(|call| line.starts_with(call)), "{line}");
+        // The C library asks for users there.
+        let users = line.starts_with("connect(") && line.contains("/nscd/");
+        assert!(users || !forbidden.iter().any(|call| line.starts_with(call)), "{line}");
         let watches = line.starts_with("epoll_ctl(") && line.contains("EPOLL_CTL_ADD");
         assert!(!(watches && line.contains("TCP")), "it watches a listener: {line}");
         let writes =
