@@ -83,7 +83,9 @@ pub fn arm(old: Program, args: &[CString], env: &[CString], variable: &str) -> i
         handle(signal as c_int, handler as *const () as libc::sighandler_t)?;
     }
     std::panic::set_hook(Box::new(|info| {
-        let text = info.payload_as_str().unwrap_or("no message");
+        let payload = info.payload();
+        let owned = || payload.downcast_ref::<String>().map(String::as_str);
+        let text = payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("no message");
         let place = info.location().map(|l| format!(" ({l})")).unwrap_or_default();
         // Comes back if the old image can't be had, or in a child: then the panic goes its way.
         go_back(&format!("panicked: {text}{place}"));

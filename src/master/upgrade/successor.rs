@@ -35,7 +35,7 @@ pub fn inherited(args: &[CString], worker_main: WorkerMain) -> Option<i32> {
             _ => stray(CANDIDATE),
         });
     }
-    let Some(named) = numbers(HANDOVER) else { return None };
+    let named = numbers(HANDOVER)?;
     let code = match named.as_slice() {
         [state, old] => match (take(*state), take(*old)) {
             (Some(state), Some(old)) => succeed(state, old, args, worker_main),
