@@ -102,7 +102,7 @@ fn misbehave(how: &str) {
         },
         "overflow" => drop(overflow(0)),
         "abort" => std::process::abort(),
-        "panic" => panic!("made to panic"),
+        "panic" => std::panic::panic_any("made to panic"),
         _ => {}
     }
 }

@@ -9,7 +9,7 @@ use super::crew::Crew;
 use super::inbox::{CONTROL, SIGNALS, describe};
 use super::outbox;
 use super::sockets::Sockets;
-use super::turn::{self, Shell};
+use super::turn::{self, Parts, Shell};
 use super::upgrade::candidate::Candidate;
 use crate::config::{self, Config};
 use crate::image;
@@ -23,10 +23,10 @@ use crate::sys::fork::{self, Side};
 use crate::sys::pidfile::{PidFile, PidFileError};
 use crate::sys::process::{self, Exit};
 use crate::sys::signal::{self, SignalFd, Word};
-use crate::sys::{clock, exec, fallback, fd, limits, title};
+use crate::sys::{clock, exec, fallback, fd, limits};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -228,59 +228,38 @@ fn prepare(
 ) -> Result<Shell, Refusal> {
     let claims = claim(&config)?;
     let made = machinery(&claims.control).and_then(|parts| Ok((parts, Totals::create()?)));
-    let ((poll, signals), totals) = match made {
+    let (loop_of, totals) = match made {
         Ok(made) => made,
-        Err(e) => {
-            claims.give_back();
-            return Err(Refusal(1, format!("cannot get what a master needs: {e}")));
-        }
+        Err(e) => return Err(claims.give_back(&e)),
     };
     let Claims { pid_file, control, socket_lock, sink } = claims;
-    title::set(&format!("masterd: master ({})", path.display()));
     let plan = PlanId(1);
     let config = Arc::new(config);
-    let log = sink.logger("master");
-    let pid = process::pid();
-    slog::info!(log, "masterd {} starts", image::version(); "pid" => pid, "config" => %path.display());
     let started_wall = clock::wall_ns();
-    Ok(Shell {
-        poll,
-        signals,
+    let mut shell = Shell::new(Parts {
+        loop_of,
         fleet: Fleet::new(plan, config::plan_of(&config)),
         sockets: Sockets::default(),
         crew: Crew::default(),
         totals,
         control,
         sink,
-        log,
         worker_main,
         plans: BTreeMap::from([(plan, Arc::clone(&config))]),
         config,
         config_path: path,
         last_plan: plan,
-        next_log: None,
-        readings: BTreeMap::new(),
-        last_reading: 0,
-        pid,
         pid_file,
         socket_lock,
         started_wall,
         image_since: started_wall,
         origin,
-        candidate: None,
-        proved: None,
-        crossing: None,
-        trial: None,
-        queue: VecDeque::from([Event::Boot]),
-        talkative: BTreeSet::new(),
-        next_pulse: None,
-        next_tick: None,
-        shown: None,
-        announce,
-        announced: false,
-        last_error: None,
-        leaving: None,
-    })
+    });
+    slog::info!(shell.log, "masterd {} starts", image::version();
+        "pid" => shell.pid, "config" => %shell.config_path.display());
+    shell.announce = announce;
+    shell.queue.push_back(Event::Boot);
+    Ok(shell)
 }
 
 /// What only one master may have, and its log.
@@ -293,12 +272,13 @@ struct Claims {
 
 impl Claims {
     /// The start has failed: no file stays behind. Errors are dropped for the one that is the reason.
-    fn give_back(self) {
+    fn give_back(self, why: &io::Error) -> Refusal {
         let _ = self.control.remove();
         let _ = self.socket_lock.remove();
         if let Some(file) = self.pid_file {
             let _ = file.remove();
         }
+        Refusal(1, format!("cannot get what a master needs: {why}"))
     }
 }
 

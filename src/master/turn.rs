@@ -17,11 +17,11 @@ use crate::model::fleet::Fleet;
 use crate::model::{ClientId, Moment, PlanId, ServiceName, WorkerId};
 use crate::policy::{self, Event};
 use crate::scoreboard::totals::Totals;
-use crate::sys::clock;
 use crate::sys::exec::Program;
 use crate::sys::ledger::Ledger;
 use crate::sys::pidfile::PidFile;
 use crate::sys::signal::SignalFd;
+use crate::sys::{clock, process, title};
 use mio::{Events, Poll};
 use slog::Logger;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -93,6 +93,72 @@ pub struct Shell {
     /// The last error said, for whoever waits for the start.
     pub last_error: Option<String>,
     pub leaving: Option<i32>,
+}
+
+/// What a shell is made from, at a start as after an upgrade; the rest of it begins empty.
+pub struct Parts {
+    pub loop_of: (Poll, SignalFd),
+    pub fleet: Fleet,
+    pub sockets: Sockets,
+    pub crew: Crew,
+    pub totals: Totals,
+    pub control: Control,
+    pub sink: Sink,
+    pub worker_main: WorkerMain,
+    pub plans: BTreeMap<PlanId, Arc<Config>>,
+    pub config: Arc<Config>,
+    pub config_path: PathBuf,
+    pub last_plan: PlanId,
+    pub pid_file: Option<PidFile>,
+    pub socket_lock: PidFile,
+    pub started_wall: u64,
+    pub image_since: u64,
+    pub origin: Origin,
+}
+
+impl Shell {
+    pub fn new(parts: Parts) -> Shell {
+        let (poll, signals) = parts.loop_of;
+        title::set(&format!("masterd: master ({})", parts.config_path.display()));
+        Shell {
+            poll,
+            signals,
+            fleet: parts.fleet,
+            sockets: parts.sockets,
+            crew: parts.crew,
+            totals: parts.totals,
+            control: parts.control,
+            log: parts.sink.logger("master"),
+            sink: parts.sink,
+            worker_main: parts.worker_main,
+            plans: parts.plans,
+            config: parts.config,
+            config_path: parts.config_path,
+            last_plan: parts.last_plan,
+            pid: process::pid(),
+            pid_file: parts.pid_file,
+            socket_lock: parts.socket_lock,
+            started_wall: parts.started_wall,
+            image_since: parts.image_since,
+            origin: parts.origin,
+            next_log: None,
+            readings: BTreeMap::new(),
+            last_reading: 0,
+            candidate: None,
+            proved: None,
+            crossing: None,
+            trial: None,
+            queue: VecDeque::new(),
+            talkative: BTreeSet::new(),
+            next_pulse: None,
+            next_tick: None,
+            shown: None,
+            announce: None,
+            announced: false,
+            last_error: None,
+            leaving: None,
+        }
+    }
 }
 
 /// A config being read, and for whom.

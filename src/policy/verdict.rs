@@ -59,7 +59,9 @@ fn adopt_services(turn: &mut Turn, rollover: &Rollover) -> Vec<(ServiceName, u32
                 // Seats in trouble stay so until somebody looks: their rescuers serve on.
                 fresh.trouble = std::mem::take(&mut old.trouble);
                 if trial {
-                    (fresh.scaled, fresh.hold, fresh.backoff) = (old.scaled, old.hold, old.backoff);
+                    (fresh.scaled, fresh.hold) = (old.scaled, old.hold);
+                    // The streak goes on until they have lived for a while; they need not wait to be tried.
+                    fresh.backoff = Backoff { retry_at: None, given_up: false, ..old.backoff };
                     fresh.last_death = old.last_death.take();
                 }
             }

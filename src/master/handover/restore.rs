@@ -15,19 +15,20 @@ use crate::master::control::Control;
 use crate::master::crew::{Crew, Handle};
 use crate::master::inbox;
 use crate::master::sockets::{Key, Socket, Sockets};
-use crate::master::turn::{Shell, now};
+use crate::master::turn::{Parts, Shell, now};
 use crate::model::PlanId;
+use crate::model::fleet::Fleet;
 use crate::scoreboard::totals::Totals;
 use crate::scoreboard::view::View;
+use crate::sys::fd;
 use crate::sys::listen::FileId;
 use crate::sys::pidfile::PidFile;
-use crate::sys::process::{self, Pidfd};
-use crate::sys::{fd, title};
+use crate::sys::process::Pidfd;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry};
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -50,87 +51,80 @@ pub fn shell(
     let config = plans.get(&record.fleet.plan).cloned().ok_or_else(lost)?;
     let sink = Sink::new(fds.take(inventory::LOG)?, config.master.log.format, config.master.log.level);
     sink.resume(record.log.waiting.into_iter().map(String::into_bytes), record.log.dropped);
-    let log = sink.logger("master");
     let mut control = control(record.control, &mut fds)?;
-    let (poll, signals) = machinery(&control)?;
-    control.register_clients(poll.registry());
+    let loop_of = machinery(&control)?;
+    control.register_clients(loop_of.0.registry());
     let totals = Totals::restore(fds.take(inventory::TOTALS)?, &record.totals)
         .map_err(named("take over the totals"))?;
     let listening = sockets(&record.sockets, &mut fds);
     let (steered, rites, last_rites) = (record.steered, record.rites, record.last_rites);
-    let sockets = Sockets { all: listening, steered, rites, last_rites };
     let mut fleet = record.fleet;
-    let mut crew = Crew::default();
-    for found in record.crew {
-        let worker = found.worker;
-        let plan = plans.get(&found.plan).cloned().unwrap_or_else(|| Arc::clone(&config));
-        if !fds.has(&inventory::channel(worker))
-            && let Some(worker) = fleet.workers.get_mut(&worker)
-        {
-            // Of a trial that has ended: it leaves by itself and can't say so, which is no death.
-            worker.leaving = true;
-        }
-        let handle = handle(found, plan, &mut fds).map_err(named("take over a worker"))?;
-        watch(poll.registry(), worker, &handle)?;
-        if !handle.view.is_readable()
-            && let Some(worker) = fleet.workers.get_mut(&worker)
-        {
-            // Its pages are of a version that is not read here: they prove nothing, for or against it.
-            worker.pulse.changed = None;
-        }
-        crew.handles.insert(worker, handle);
+    let config_of = |plan| plans.get(&plan).cloned().unwrap_or_else(|| Arc::clone(&config));
+    let crew = crew(record.crew, &config_of, &mut fleet, &mut fds)?;
+    for (worker, handle) in &crew.handles {
+        watch(loop_of.0.registry(), *worker, handle)?;
     }
-    let locked = |path, fd| PidFile { path, fd };
     let pid_file = match record.pid_file {
-        Some(path) => Some(locked(path, fds.take(inventory::PID_FILE)?)),
+        Some(path) => Some(PidFile { path, fd: fds.take(inventory::PID_FILE)? }),
         None => None,
     };
-    let socket_lock = locked(record.socket_lock, fds.take(inventory::SOCKET_LOCK)?);
-    for plan in strange {
-        slog::warn!(log, "the config of plan {} is of another version and can't be read here", plan);
-    }
-    for name in fds.unclaimed() {
-        slog::warn!(log, "descriptor {:?} was handed over and is not known here: closed", name);
-    }
-    title::set(&format!("masterd: master ({})", record.config_path.display()));
-    Ok(Shell {
-        poll,
-        signals,
+    let socket_lock = PidFile { path: record.socket_lock, fd: fds.take(inventory::SOCKET_LOCK)? };
+    let mut shell = Shell::new(Parts {
+        loop_of,
         fleet,
-        sockets,
+        sockets: Sockets { all: listening, steered, rites, last_rites },
         crew,
         totals,
         control,
         sink,
-        log,
         worker_main,
         plans,
         config,
         config_path: record.config_path,
         last_plan: record.last_plan,
-        next_log: None,
-        readings: BTreeMap::new(),
-        last_reading: 0,
-        pid: process::pid(),
         pid_file,
         socket_lock,
         started_wall: record.started_wall,
         image_since: record.image_since,
         origin: Origin { binary: record.binary, args },
-        candidate: None,
-        proved: None,
-        crossing: None,
-        trial: None,
-        queue: VecDeque::new(),
-        talkative: BTreeSet::new(),
-        next_pulse: None,
-        next_tick: None,
-        shown: None,
-        announce: None,
-        announced: true,
-        last_error: None,
-        leaving: None,
-    })
+    });
+    shell.announced = true;
+    complain(&shell, &strange, fds);
+    Ok(shell)
+}
+
+/// What came along and means nothing here.
+fn complain(shell: &Shell, strange: &[PlanId], fds: Inherited) {
+    for plan in strange {
+        slog::warn!(shell.log, "the config of plan {} is of another version and can't be read here", plan);
+    }
+    for name in fds.unclaimed() {
+        slog::warn!(shell.log, "descriptor {:?} was handed over and is not known here: closed", name);
+    }
+}
+
+/// The handles on the workers; what is learnt of one by its descriptors is noted in the fleet.
+fn crew(
+    records: Vec<HandleRecord>,
+    config_of: &dyn Fn(PlanId) -> Arc<Config>,
+    fleet: &mut Fleet,
+    fds: &mut Inherited,
+) -> io::Result<Crew> {
+    let mut crew = Crew::default();
+    for found in records {
+        let id = found.worker;
+        let has_channel = fds.has(&inventory::channel(id));
+        let config = config_of(found.plan);
+        let handle = handle(found, config, fds).map_err(named("take over a worker"))?;
+        if let Some(worker) = fleet.workers.get_mut(&id) {
+            // Of a trial that has ended: it leaves by itself and can't say so, which is no death.
+            worker.leaving |= !has_channel;
+            // Pages of a version that is not read here prove nothing, for or against it.
+            worker.pulse.changed = worker.pulse.changed.filter(|_| handle.view.is_readable());
+        }
+        crew.handles.insert(id, handle);
+    }
+    Ok(crew)
 }
 
 fn id_of((device, inode): (u64, u64)) -> FileId {

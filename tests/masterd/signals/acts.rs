@@ -251,17 +251,6 @@ fn ttin_stays_within_bounds_and_survives_a_crash() {
     master.finish();
 }
 
-#[test]
-fn usr2_says_that_it_can_do_nothing_yet() {
-    let place = Place::new();
-    let master = Master::start(&place, &Web::new().text());
-    let pids = master.ready_pids("web");
-    master.signal(Signal::SIGUSR2);
-    master.wait_log("USR2 changes nothing");
-    assert_eq!(master.ready_pids("web"), pids);
-    master.finish();
-}
-
 /// Signals that mean nothing to it must not end it.
 #[test]
 fn other_signals_change_nothing() {
