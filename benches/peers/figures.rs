@@ -1,5 +1,7 @@
 //! Medians, and the tables they are shown in.
 
+use super::server::Kind;
+
 /// Samples of one figure, for masterd and nginx.
 #[derive(Default)]
 pub struct Pair {
@@ -8,10 +10,27 @@ pub struct Pair {
 }
 
 impl Pair {
-    pub fn push(&mut self, kind: super::server::Kind, value: f64) {
+    pub fn push(&mut self, kind: Kind, value: f64) {
         match kind {
-            super::server::Kind::Masterd => self.masterd.push(value),
-            super::server::Kind::Nginx => self.nginx.push(value),
+            Kind::Masterd => self.masterd.push(value),
+            Kind::Nginx => self.nginx.push(value),
+            Kind::Haproxy => panic!("HAProxy is no part of a pair"),
+        }
+    }
+}
+
+/// Samples of one figure, for all three; none where there is nothing to compare.
+#[derive(Default)]
+pub struct Trio {
+    pair: Pair,
+    haproxy: Vec<f64>,
+}
+
+impl Trio {
+    pub fn push(&mut self, kind: Kind, value: f64) {
+        match kind {
+            Kind::Masterd | Kind::Nginx => self.pair.push(kind, value),
+            Kind::Haproxy => self.haproxy.push(value),
         }
     }
 }
@@ -50,7 +69,29 @@ pub fn table() {
 
 /// One line of it: median (lowest–highest) of each, and the ratio of the medians.
 pub fn line(what: &str, pair: &Pair, digits: usize) {
-    let ratio = median(&pair.masterd) / median(&pair.nginx);
-    let shown = if ratio.is_finite() { format!("{ratio:.2}") } else { "–".to_owned() };
-    println!("| {what} | {} | {} | {shown} |", spread(&pair.masterd, digits), spread(&pair.nginx, digits));
+    let Pair { masterd, nginx } = pair;
+    let shown = ratio(masterd, nginx);
+    println!("| {what} | {} | {} | {shown} |", spread(masterd, digits), spread(nginx, digits));
+}
+
+/// Begins a table of figures of all three.
+pub fn table_of_three() {
+    println!(
+        "| | masterd | nginx | HAProxy | masterd / nginx | masterd / HAProxy |\n|---|---|---|---|---|---|"
+    );
+}
+
+/// One line of that one; a dash where there are no samples.
+pub fn line_of_three(what: &str, trio: &Trio, digits: usize) {
+    let Trio { pair: Pair { masterd, nginx }, haproxy } = trio;
+    let shown = [masterd, nginx, haproxy].map(|samples| match samples.is_empty() {
+        true => "–".to_owned(),
+        false => spread(samples, digits),
+    });
+    println!("| {what} | {} | {} | {} |", shown.join(" | "), ratio(masterd, nginx), ratio(masterd, haproxy));
+}
+
+fn ratio(ours: &[f64], theirs: &[f64]) -> String {
+    let ratio = median(ours) / median(theirs);
+    if ratio.is_finite() { format!("{ratio:.2}") } else { "–".to_owned() }
 }

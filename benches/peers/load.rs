@@ -10,7 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const NEW: u64 = 8;
 const KEPT: u64 = 48;
@@ -20,6 +20,10 @@ pub struct Outcome {
     pub requests: u64,
     /// Lost ones, by what became of them.
     pub lost: BTreeMap<String, u64>,
+    /// The longest time from connecting to the answer among clients that open a connection each time.
+    pub longest_new: Duration,
+    /// The same for those that keep theirs: from sending, or from connecting where it had to be replaced.
+    pub longest_kept: Duration,
 }
 
 struct Load {
@@ -27,12 +31,22 @@ struct Load {
     over: AtomicBool,
     requests: AtomicU64,
     lost: Mutex<BTreeMap<String, u64>>,
+    /// Microseconds.
+    longest_new: AtomicU64,
+    longest_kept: AtomicU64,
 }
 
 /// Runs the load around `act`.
 pub fn during(address: SocketAddr, act: impl FnOnce()) -> Outcome {
     let over = AtomicBool::new(false);
-    let load = Load { address, over, requests: AtomicU64::new(0), lost: Mutex::default() };
+    let load = Load {
+        address,
+        over,
+        requests: AtomicU64::new(0),
+        lost: Mutex::default(),
+        longest_new: AtomicU64::new(0),
+        longest_kept: AtomicU64::new(0),
+    };
     std::thread::scope(|scope| {
         let load = &load;
         (0..NEW).for_each(|n| drop(scope.spawn(move || load.fresh(n))));
@@ -41,8 +55,13 @@ pub fn during(address: SocketAddr, act: impl FnOnce()) -> Outcome {
         act();
         load.over.store(true, Ordering::Relaxed);
     });
-    let lost = load.lost.into_inner().expect("no client panics");
-    Outcome { requests: load.requests.load(Ordering::Relaxed), lost }
+    let micros = |longest: &AtomicU64| Duration::from_micros(longest.load(Ordering::Relaxed));
+    Outcome {
+        requests: load.requests.load(Ordering::Relaxed),
+        longest_new: micros(&load.longest_new),
+        longest_kept: micros(&load.longest_kept),
+        lost: load.lost.into_inner().expect("no client panics"),
+    }
 }
 
 impl Load {
@@ -65,7 +84,11 @@ impl Load {
     fn fresh(&self, seed: u64) {
         let mut pause = Pauses(seed);
         while self.goes_on() {
-            self.note("new", Conn::open(self.address).and_then(|mut c| c.exchange(true)));
+            let start = Instant::now();
+            let answer = self.note("new", Conn::open(self.address).and_then(|mut c| c.exchange(true)));
+            if answer.is_some() {
+                longer(&self.longest_new, start);
+            }
             pause.take(1, 3);
         }
     }
@@ -74,12 +97,17 @@ impl Load {
         let mut pause = Pauses(seed);
         let mut conn: Option<Conn> = None;
         while self.goes_on() {
+            let start = Instant::now();
             let (opened, kind) = match conn.take().filter(|c| !c.is_over()) {
                 Some(c) => (Ok(c), "kept"),
                 None => (Conn::open(self.address), "first"),
             };
             let done = opened.and_then(|mut c| c.exchange(false).map(|answer| (c, answer)));
-            conn = self.note(kind, done).filter(|(_, answer)| !answer.last).map(|(c, _)| c);
+            let answered = self.note(kind, done);
+            if answered.is_some() {
+                longer(&self.longest_kept, start);
+            }
+            conn = answered.filter(|(_, answer)| !answer.last).map(|(c, _)| c);
             pause.take(2, 10);
         }
     }
@@ -92,6 +120,11 @@ impl Load {
             pause.take(1, 20);
         }
     }
+}
+
+fn longer(longest: &AtomicU64, since: Instant) {
+    let micros = u64::try_from(since.elapsed().as_micros()).expect("minutes, not ages");
+    longest.fetch_max(micros, Ordering::Relaxed);
 }
 
 /// Pauses of irregular length, the same ones in every run.

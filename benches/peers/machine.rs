@@ -14,6 +14,7 @@ pub fn describe() {
         ("load before", fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned()),
         ("masterd", output(env!("CARGO_BIN_EXE_masterd"), &["--version"])),
         ("nginx", output("nginx", &["-v"])),
+        ("HAProxy", output("haproxy", &["-v"])),
         ("wrk", output("wrk", &["-v"])),
         ("rustc", output("rustc", &["-V"])),
     ];

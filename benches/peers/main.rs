@@ -1,8 +1,9 @@
-//! masterd and nginx side by side: `benches/run [SECTION…]`, all sections without one.
+//! masterd and nginx side by side, HAProxy too where binaries are upgraded: `benches/run [SECTION…]`, all sections without one.
 //!
 //! Every section runs both servers in turn, round by round, so that what else the machine does
 //! falls on both; a table of medians, their spread and ratio goes to stdout, progress to stderr.
-//! Load goes to 127.0.0.1 only and is bounded. Needs nginx, wrk and taskset; see `benches/run`.
+//! Load goes to 127.0.0.1 only and is bounded. Needs nginx, wrk and taskset, and HAProxy for its column;
+//! see `benches/run`.
 
 mod client;
 mod figures;
@@ -18,6 +19,7 @@ mod server;
 mod short;
 mod start;
 mod switch;
+mod upgrade;
 
 type Section = (&'static str, fn());
 
@@ -28,6 +30,7 @@ const SECTIONS: &[Section] = &[
     ("hung", hung::run),
     ("reloads", reloads::run),
     ("switch", switch::run),
+    ("upgrade", upgrade::run),
     ("start", start::run),
     ("long", long::run),
 ];

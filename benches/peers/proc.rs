@@ -5,9 +5,12 @@ use std::fs;
 
 pub const HUP: i32 = 1;
 pub const INT: i32 = 2;
+pub const QUIT: i32 = 3;
 pub const KILL: i32 = 9;
+pub const USR2: i32 = 12;
 pub const CONT: i32 = 18;
 pub const STOP: i32 = 19;
+pub const WINCH: i32 = 28;
 
 pub fn is_root() -> bool {
     process::euid() == 0
@@ -32,6 +35,10 @@ pub fn children(pid: i32) -> Vec<i32> {
     let entries = fs::read_dir("/proc").expect("read /proc").flatten();
     let pids = entries.filter_map(|e| e.file_name().to_string_lossy().parse::<i32>().ok());
     pids.filter(|child| parent_if_alive(*child) == Some(pid)).collect()
+}
+
+pub fn is_alive(pid: i32) -> bool {
+    parent_if_alive(pid).is_some()
 }
 
 fn parent_if_alive(pid: i32) -> Option<i32> {
