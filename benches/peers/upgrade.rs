@@ -77,6 +77,9 @@ fn measure(kind: Kind, round: usize, figures: &mut Figures) {
     let sum: u64 = outcome.lost.values().sum();
     eprintln!("{round} {}: {sum} of {} lost {:?}", kind.name(), outcome.requests, outcome.lost);
     eprintln!("  new {:?}, without upgrades {:?}", outcome.longest_new, calm.longest_new);
+    if kind == Kind::Masterd && sum > 0 {
+        eprintln!("what masterd did meanwhile:\n{}", server.said());
+    }
     figures.lost.push(kind, sum as f64);
     figures.requests.push(kind, outcome.requests as f64);
     figures.new.push(kind, ms(outcome.longest_new));
