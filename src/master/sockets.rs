@@ -435,7 +435,7 @@ fn keep(socket: &mut Socket, plan: PlanId, service: &ServiceName, listen: &Liste
     failed
 }
 
-fn unlink(address: &Address, file: FileId) {
+pub(super) fn unlink(address: &Address, file: FileId) {
     if let Address::Unix(path) = address {
         // Not ours any more is no error: somebody put another file there, and it stays.
         let _ = listen::unix_unlink(path, file);

@@ -14,7 +14,7 @@ use crate::master::boot::{Origin, machinery};
 use crate::master::control::Control;
 use crate::master::crew::{Crew, Handle};
 use crate::master::inbox;
-use crate::master::sockets::{Key, Socket, Sockets};
+use crate::master::sockets::{self, Key, Socket, Sockets};
 use crate::master::turn::{Parts, Shell, now};
 use crate::model::PlanId;
 use crate::model::fleet::Fleet;
