@@ -16,6 +16,8 @@ const PROMISES: [(u32, &str, &[&str]); 7] = [
             "a_request_in_flight_is_answered_by_a_graceful_stop",
             "ten_thousand_idle_connections_live_through_a_reload",
             "the_binary_is_replaced_under_load_and_nothing_is_lost",
+            "ten_upgrades_in_a_row_lose_nothing_and_leave_nothing",
+            "no_word_is_lost_in_an_exec",
         ],
     ),
     (
@@ -40,6 +42,8 @@ const PROMISES: [(u32, &str, &[&str]); 7] = [
             "totals_are_right_after_200_kills_under_load",
             "gauges_of_the_dead_are_gone_and_their_counters_stay",
             "what_a_removed_service_counted_is_there_when_it_comes_back",
+            "every_request_is_counted_once_and_no_counter_runs_backwards",
+            "a_death_and_a_crash_at_the_same_time_count_nothing_twice",
         ],
     ),
     (

@@ -1,8 +1,9 @@
 //! An upgrade that goes well: what changes, and what does not.
 
-use super::start;
-use crate::harness::{Load, Place, Signal, Web, install};
+use super::{goes_well, start};
+use crate::harness::{Load, Place, Signal, Web, holds_for, install};
 use crate::meddle::end;
+use std::time::Duration;
 
 #[test]
 fn the_binary_is_replaced_under_load_and_nothing_is_lost() {
@@ -32,5 +33,28 @@ fn usr2_does_it_too() {
     master.signal(Signal::SIGUSR2);
     let status = master.wait_generation(2);
     assert_eq!(status.version, "0.2.0");
+    end(master);
+}
+
+/// The timer against a standstill is put off for as long as the new image is alive.
+#[test]
+fn a_trial_may_last_longer_than_a_standstill() {
+    let place = Place::new();
+    let master = start(&place, &Web::new().master("rollout = { step = \"all\", soak = \"6s\" }"));
+    goes_well(&place, &master, "0.2.0");
+    end(master);
+}
+
+/// Nothing is left of it afterwards either.
+#[test]
+fn an_upgrade_that_is_done_is_not_taken_back() {
+    let place = Place::new();
+    let master = start(&place, &Web::new());
+    let before = goes_well(&place, &master, "0.2.0");
+    holds_for("the new binary goes on", Duration::from_millis(5500), || {
+        std::thread::sleep(Duration::from_millis(50));
+        let status = master.status();
+        (status.version.as_str(), status.generation) == ("0.2.0", before.generation)
+    });
     end(master);
 }

@@ -167,3 +167,15 @@ fn a_death_and_a_crash_at_the_same_time_count_nothing_twice() {
     }
     end(master);
 }
+
+#[test]
+fn whoever_asked_may_go_and_the_upgrade_goes_on() {
+    let place = Place::new();
+    let master = start(&place, &Web::new().master("rollout = { step = \"all\", soak = \"700ms\" }"));
+    let (asked, _) = on_trial(&place, &master);
+    send(asked.pid(), Signal::SIGKILL);
+    assert_eq!(asked.finish().code, -(Signal::SIGKILL as i32));
+    let status = master.wait_generation(2);
+    assert!(status.version == "0.2.0" && status.last_upgrade.is_some_and(|u| u.ok));
+    end(master);
+}

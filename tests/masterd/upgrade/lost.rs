@@ -2,7 +2,7 @@
 //! same pid and workers, under load; and the next upgrade goes well.
 
 use super::{assert_all_served, comes_to_nothing, every_listener, goes_well, load_all, start};
-use crate::harness::{Place, Web, install};
+use crate::harness::{Conn, Place, Web, free_port, install};
 use crate::meddle::{Sampler, end};
 
 /// Words of the log that belong to a lost upgrade.
@@ -100,4 +100,30 @@ fn an_image_that_stands_still_while_it_is_watched_is_replaced() {
         |_, _| (),
         &[("soaking", "hang", &["the new binary stood still"])],
     );
+}
+
+/// What only the new generation listened on is closed, and its file is gone, however the trial ended.
+#[test]
+fn listeners_that_were_bound_for_a_lost_upgrade_are_gone() {
+    let place = Place::new();
+    let (file, port) = (place.path("new.sock"), format!("127.0.0.1:{}", free_port()));
+    let soak = "rollout = { step = \"all\", soak = \"1s\" }";
+    let both = [format!("\"unix:{}\"", file.display()), format!("{port:?}"), "\"127.0.0.1:0\"".to_owned()];
+    let wider = Web::new().listen_raw(&both.each_ref().map(String::as_str)).workers(3).master(soak);
+    let master = start(&place, &Web::new().listen_raw(&["{ name = \"web\", address = \"127.0.0.1:0\" }"]));
+    EXPECTED.iter().for_each(|words| master.expect_error(words));
+    let loads = load_all(&master);
+    for (at, how) in [("worker", "exit"), ("soaking", "abort"), ("soaking", "panic")] {
+        install(&place, "masterd", &[&format!("at={at}"), &format!("do={how}")]);
+        place.config(&wider.text());
+        comes_to_nothing(&master, &[], &[""]);
+        assert!(!file.exists(), "{at} {how}: the file of a socket is left");
+        assert!(Conn::open(&port).is_err(), "{at} {how}: somebody listens on {port}");
+        loads.iter().for_each(|load| load.wait_answers(20));
+    }
+    let after = goes_well(&place, &master, "0.2.0");
+    assert_eq!((after.services[0].listeners.len(), after.services[0].workers_ready), (3, 3));
+    assert!(file.exists() && Conn::open(&port).is_ok());
+    assert_all_served(loads);
+    end(master);
 }

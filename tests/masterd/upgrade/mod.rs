@@ -32,7 +32,7 @@ fn every_listener(place: &Place) -> [String; 3] {
 /// A small load on each listener of `web`.
 #[track_caller]
 fn load_all(master: &Master) -> Vec<Load> {
-    let mix = Mix { fresh: 1, kept: 1, slow_post: 0, slow_answer: 1, idle: 1 };
+    let mix = Mix { fresh: 1, kept: 0, slow_post: 0, slow_answer: 1, idle: 2 };
     master.service("web").listeners.iter().map(|l| Load::with(&l.address, mix)).collect()
 }
 
