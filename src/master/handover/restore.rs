@@ -158,10 +158,18 @@ fn configs(all: BTreeMap<PlanId, Value>) -> (BTreeMap<PlanId, Arc<Config>>, Vec<
 fn sockets(records: &[Value], fds: &mut Inherited) -> BTreeMap<Key, Socket> {
     let mut all = BTreeMap::new();
     for record in records.iter().filter_map(|value| SocketRecord::deserialize(value).ok()) {
-        // One that was bound for a trial ends with it.
-        let Ok(fd) = fds.take(&inventory::listener(&record.key)) else { continue };
-        let anew = record.anew.and_then(|(plan, file)| {
-            Some((plan, fds.take(&inventory::anew(&record.key)).ok()?, id_of(file)))
+        // One that was bound for a trial ends with it, and so does its file.
+        let gone = |file| sockets::unlink(&record.key.address, id_of(file));
+        let Ok(fd) = fds.take(&inventory::listener(&record.key)) else {
+            record.file.into_iter().for_each(gone);
+            continue;
+        };
+        let anew = record.anew.and_then(|(plan, file)| match fds.take(&inventory::anew(&record.key)) {
+            Ok(fd) => Some((plan, fd, id_of(file))),
+            Err(_) => {
+                gone(file);
+                None
+            }
         });
         let socket = Socket {
             fd,
