@@ -144,6 +144,71 @@ mod tests {
         Head { version, readable_from, masterd: "9.9.9".to_owned() }
     }
 
+    /// Written by 0.1.0 on trial, in the middle of a rollout in steps, with two clients waiting.
+    const RECORDED: &str = include_str!("../../../tests/fixtures/handover-1.json");
+
+    fn read(document: &Value) -> Record {
+        Record::deserialize(document).expect("it is read")
+    }
+
+    #[test]
+    fn a_state_recorded_by_an_earlier_version_is_read() {
+        let document: Value = serde_json::from_str(RECORDED).unwrap();
+        let head = Head::deserialize(&document).unwrap();
+        assert_eq!((head.version, head.refusal()), (1, None));
+        let record = read(&document);
+        assert_eq!(record.fleet.workers.len(), 5);
+        assert_eq!(record.crew.iter().map(|h| h.worker.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        assert!(record.fleet.services.values().any(|s| s.scaled && s.wanted == 3));
+        let kinds: Vec<Key> =
+            record.sockets.iter().map(|s| SocketRecord::deserialize(s).expect("a socket").key).collect();
+        assert_eq!(kinds.len(), 6, "{kinds:?}");
+        for key in kinds {
+            let name = crate::master::handover::inventory::listener(&key);
+            assert!(record.fds.contains_key(&name), "{name} has no descriptor");
+        }
+        for config in record.configs.values() {
+            crate::config::Config::deserialize(config).expect("a config");
+        }
+        assert_eq!(record.control.clients.len(), 2);
+        assert!(record.crew.iter().any(|h| h.figures.accepted == 1), "somebody had been served");
+    }
+
+    #[test]
+    fn what_a_later_version_adds_is_left_out_without_harm() {
+        let mut document: Value = serde_json::from_str(RECORDED).unwrap();
+        let places = [
+            "",
+            "/fleet",
+            "/fleet/services/web",
+            "/fleet/workers/1",
+            "/fleet/rollover",
+            "/fleet/upgrade",
+            "/control",
+            "/control/clients/0",
+            "/sockets/0",
+            "/crew/0",
+            "/crew/0/figures",
+            "/log",
+            "/configs/1",
+            "/configs/1/master",
+            "/configs/1/services/0",
+        ];
+        for place in places {
+            let object = document.pointer_mut(place).and_then(Value::as_object_mut);
+            let object = object.unwrap_or_else(|| panic!("there is no object at {place:?}"));
+            object.insert("moon".to_owned(), serde_json::json!({ "phase": [1, 2] }));
+        }
+        let record = read(&document);
+        assert_eq!(record.fleet.workers.len(), 5);
+        for value in &record.sockets {
+            SocketRecord::deserialize(value).expect("a socket");
+        }
+        for value in record.configs.values() {
+            crate::config::Config::deserialize(value).expect("a config");
+        }
+    }
+
     #[test]
     fn versions_that_can_not_read_each_other_refuse_and_say_why() {
         let now = image::HANDOVER;
