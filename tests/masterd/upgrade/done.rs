@@ -1,8 +1,8 @@
 //! An upgrade that goes well: what changes, and what does not.
 
 use super::{goes_well, start};
-use crate::harness::{Load, Place, Signal, Web, holds_for, install};
-use crate::meddle::end;
+use crate::harness::{Conn, Load, Place, SOON, Signal, Web, holds_for, install};
+use crate::meddle::{children, end};
 use std::time::Duration;
 
 #[test]
@@ -56,5 +56,26 @@ fn an_upgrade_that_is_done_is_not_taken_back() {
         let status = master.status();
         (status.version.as_str(), status.generation) == ("0.2.0", before.generation)
     });
+    end(master);
+}
+
+#[test]
+fn an_upgrade_waits_until_there_is_room_for_one_more_generation() {
+    let place = Place::new();
+    let master = start(&place, &Web::new().slow("1500ms").master("max_draining_generations = 1"));
+    let mut slow = Conn::open(&master.address()).unwrap();
+    slow.ask("/slow").unwrap();
+    master.wait_status("it is in flight", SOON, |s| s.services[0].workers.iter().any(|w| w.in_flight == 1));
+    master.cli(&["reload"]).expect(0);
+    install(&place, "masterd", &["version=0.2.0"]);
+    let asked = master.begin(&["upgrade"]);
+    let status = master.wait_status("it is heard of", SOON, |s| s.state == "upgrading");
+    let workers = status.services[0].workers.len();
+    assert!(status.version == "0.1.0" && workers > 2, "the first generation drains: {status:#?}");
+    assert_eq!(children(master.pid()).len(), workers, "no candidate yet");
+    assert_eq!(slow.receive().unwrap().status, 200);
+    drop(slow);
+    asked.finish().expect(0);
+    assert_eq!(master.wait_generation(3).version, "0.2.0");
     end(master);
 }

@@ -179,3 +179,20 @@ fn whoever_asked_may_go_and_the_upgrade_goes_on() {
     assert!(status.version == "0.2.0" && status.last_upgrade.is_some_and(|u| u.ok));
     end(master);
 }
+
+/// The candidate, and workers of both generations.
+#[test]
+fn nobody_outlives_a_master_that_is_killed_in_the_middle() {
+    for trial in [false, true] {
+        let place = Place::new();
+        let master = start(&place, &Web::new().master(WATCHED));
+        let asked = match trial {
+            true => on_trial(&place, &master).0,
+            false => candidate(&place, &master).0,
+        };
+        master.kill();
+        let said = asked.finish();
+        assert!(said.code != 0 && said.stderr.contains("went away"), "{said:?}");
+        master.finish();
+    }
+}

@@ -2,7 +2,7 @@
 //! same pid and workers, under load; and the next upgrade goes well.
 
 use super::{assert_all_served, comes_to_nothing, every_listener, goes_well, load_all, start};
-use crate::harness::{Conn, Place, Web, free_port, install};
+use crate::harness::{Conn, Load, Place, Web, free_port, install};
 use crate::meddle::{Sampler, end};
 
 /// Words of the log that belong to a lost upgrade.
@@ -126,4 +126,51 @@ fn listeners_that_were_bound_for_a_lost_upgrade_are_gone() {
     assert!(file.exists() && Conn::open(&port).is_ok());
     assert_all_served(loads);
     end(master);
+}
+
+/// A socket file that somebody removed is made anew by whatever generation comes into force, and no other.
+#[test]
+fn a_socket_file_made_anew_for_a_lost_upgrade_is_gone_again() {
+    let place = Place::new();
+    let file = place.path("w.sock");
+    let address = format!("\"unix:{}\"", file.display());
+    let soak = "rollout = { step = \"all\", soak = \"1s\" }";
+    let master = start(&place, &Web::new().listen_raw(&[&address]).master(soak));
+    EXPECTED.iter().for_each(|words| master.expect_error(words));
+    std::fs::remove_file(&file).unwrap();
+    for (at, how) in [("worker", "exit"), ("soaking", "abort")] {
+        install(&place, "masterd", &[&format!("at={at}"), &format!("do={how}")]);
+        comes_to_nothing(&master, &[], &[""]);
+        assert!(!file.exists(), "{at} {how}: the file of a lost upgrade is left");
+    }
+    goes_well(&place, &master, "0.2.0");
+    let load = Load::start(&master.address());
+    load.wait_answers(20);
+    load.stop().assert_nothing_lost();
+    end(master);
+}
+
+/// The old image reads what the new one has written last: an older version from a later one, and the
+/// other way round.
+#[test]
+fn an_image_reads_the_state_that_another_version_leaves_behind() {
+    let later = ["version=9.0.0", "handover=9", "readable_from=1", "unknown_key=moon"];
+    let plain = ["version=0.1.1"];
+    for (old, new) in [(&plain[..], &later[..]), (&later[..], &plain[..])] {
+        let place = Place::new();
+        place.config(&Web::new().master("rollout = { step = \"all\", soak = \"1s\" }").text());
+        let master = crate::harness::Launch::of(&place, &install(&place, "masterd", old)).start();
+        EXPECTED.iter().for_each(|words| master.expect_error(words));
+        let load = Load::start(&master.address());
+        for bad in [["at=worker", "do=exit"], ["at=soaking", "do=abort"], ["at=restored", "do=panic"]] {
+            install(&place, "masterd", &[new, &bad[..]].concat());
+            comes_to_nothing(&master, &[], &[""]);
+        }
+        install(&place, "masterd", new);
+        master.cli(&["upgrade", "--drained"]).expect(0);
+        assert_eq!(format!("version={}", master.status().version), new[0]);
+        load.wait_answers(20);
+        load.stop().assert_nothing_lost();
+        end(master);
+    }
 }

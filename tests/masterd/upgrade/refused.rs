@@ -3,8 +3,10 @@
 use super::{comes_to_nothing, goes_well, start};
 use crate::harness::image::shell;
 use crate::harness::place::BINARY;
-use crate::harness::{Load, Place, Web, install, procs};
-use crate::meddle::end;
+use crate::harness::{Load, Place, SOON, Web, install, procs};
+use crate::meddle::{children, end};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 
 /// What it is, the script that puts it at `$2` (from the program `$1`), and the words of the refusal.
 type Case = (&'static str, &'static str, &'static [&'static str]);
@@ -188,6 +190,56 @@ fn the_running_binary_can_be_overwritten_where_it_lies_or_not_at_all() {
     // What could not be overwritten is the old binary, and a good one.
     master.cli(&["upgrade"]).expect(0);
     assert_eq!(master.wait_generation(2).version, "0.1.0");
+    load.wait_answers(20);
+    load.stop().assert_nothing_lost();
+    end(master);
+}
+
+/// Numbers of the descriptors that an exec would leave open. proc(5), fdinfo.
+fn inheritable(pid: i32) -> Vec<String> {
+    const CLOEXEC: u32 = 0o2_000_000;
+    let flags = |number: i32| -> Option<u32> {
+        let text = fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+        u32::from_str_radix(text.lines().find_map(|l| l.strip_prefix("flags:"))?.trim(), 8).ok()
+    };
+    let open = |(number, _): &(i32, String)| *number > 2 && flags(*number).is_some_and(|f| f & CLOEXEC == 0);
+    procs::descriptors(pid).into_iter().filter(open).map(|(n, target)| format!("{n} {target}")).collect()
+}
+
+/// The candidate was executed, and then the same file can't be any more.
+#[test]
+fn a_program_that_can_not_be_executed_after_its_proof_changes_nothing() {
+    let place = Place::new();
+    // A worker of each is tried, one after the other: time to take the right away meanwhile.
+    let service = |n: u32| Web::new().name(&format!("s{n}")).listen(&format!("127.0.0.{n}:0")).workers(1);
+    let more: String = (3..15).map(|n| service(n).service_text()).collect();
+    let master = start(&place, &Web::new().workers(1).more(&more));
+    master.expect_error("upgrade failed");
+    let load = Load::start(&master.address());
+    // What the test itself was started with is among them.
+    let before = inheritable(master.pid());
+    let mut met = false;
+    for _ in 0..20 {
+        let path = install(&place, "masterd", &["version=0.2.0"]);
+        let workers = children(master.pid());
+        let asked = master.begin(&["upgrade"]);
+        crate::harness::came_true(SOON, || {
+            let new = children(master.pid()).into_iter().find(|pid| !workers.contains(pid));
+            new.is_some_and(|pid| procs::title(pid) == "masterd: candidate")
+                || master.status().state == "running"
+        });
+        fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        let said = asked.finish();
+        if said.code == 1 && said.stderr.contains("cannot execute the new binary") {
+            assert!(said.stderr.contains("ermission denied") && said.stderr.contains("serve on"), "{said:?}");
+            met = true;
+            break;
+        }
+        master.wait_status("it is over", SOON, |s| s.state == "running");
+    }
+    assert!(met, "the right was taken away in time in one of 20 tries");
+    assert_eq!(inheritable(master.pid()), before);
+    goes_well(&place, &master, "0.3.0");
     load.wait_answers(20);
     load.stop().assert_nothing_lost();
     end(master);
