@@ -92,6 +92,7 @@ pub fn document(shell: &mut Shell, only: Option<&ServiceName>, connections: bool
         config: &shell.config,
         pid: shell.pid,
         started_wall: shell.started_wall,
+        image_version: &shell.image_version,
         image_since: shell.image_since,
         binary: &shell.origin.binary,
         dropped: shell.sink.dropped(),

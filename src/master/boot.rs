@@ -252,6 +252,7 @@ fn prepare(
         pid_file,
         socket_lock,
         started_wall,
+        image_version: image::version(),
         image_since: started_wall,
         origin,
     });

@@ -6,7 +6,6 @@ use super::crew::{Crew, Handle};
 use super::notes::rfc3339;
 use super::sockets::Sockets;
 use crate::config::Config;
-use crate::image;
 use crate::model::fleet::{Fleet, Hold, Service as ServiceFacts, Worker as WorkerFacts};
 use crate::model::{Moment, Phase, ServiceName, WorkerId};
 use crate::scoreboard::totals::{Tally, Totals};
@@ -25,6 +24,7 @@ pub struct Sources<'a> {
     pub config: &'a Config,
     pub pid: i32,
     pub started_wall: u64,
+    pub image_version: &'a str,
     pub image_since: u64,
     pub binary: &'a Path,
     pub dropped: u64,
@@ -48,7 +48,7 @@ pub fn document(s: &mut Sources<'_>, only: Option<&ServiceName>, connections: bo
     let names: Vec<&ServiceName> = s.fleet.services.keys().filter(wanted).collect();
     let services = names.into_iter().filter_map(|name| service(s, &figures, name, connections)).collect();
     doc::Status {
-        version: image::version(),
+        version: s.image_version.to_owned(),
         version_since: rfc3339(s.image_since),
         binary: s.binary.display().to_string(),
         pid: s.pid,

@@ -66,7 +66,8 @@ pub struct Shell {
     /// Held as long as the control socket is ours.
     pub socket_lock: PidFile,
     pub started_wall: u64,
-    /// Since when the image in force serves.
+    /// The version of the image in force, and since when it serves. On trial that is the one before.
+    pub image_version: String,
     pub image_since: u64,
     /// Where the image in force came from.
     pub origin: Origin,
@@ -112,6 +113,7 @@ pub struct Parts {
     pub pid_file: Option<PidFile>,
     pub socket_lock: PidFile,
     pub started_wall: u64,
+    pub image_version: String,
     pub image_since: u64,
     pub origin: Origin,
 }
@@ -139,6 +141,7 @@ impl Shell {
             pid_file: parts.pid_file,
             socket_lock: parts.socket_lock,
             started_wall: parts.started_wall,
+            image_version: parts.image_version,
             image_since: parts.image_since,
             origin: parts.origin,
             next_log: None,

@@ -33,6 +33,7 @@ pub fn describe(shell: &mut Shell) -> io::Result<Record> {
         last_plan: shell.last_plan,
         binary: shell.origin.binary.clone(),
         started_wall: shell.started_wall,
+        image_version: shell.image_version.clone(),
         image_since: shell.image_since,
         pid_file: shell.pid_file.as_ref().map(|file| file.path.clone()),
         socket_lock: shell.socket_lock.path.clone(),

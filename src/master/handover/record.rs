@@ -74,8 +74,10 @@ pub struct Record {
     pub last_plan: PlanId,
     /// Where the next binary is looked for.
     pub binary: PathBuf,
-    /// CLOCK_REALTIME nanoseconds at which masterd was started, and its image executed.
+    /// CLOCK_REALTIME nanoseconds at which masterd was started.
     pub started_wall: u64,
+    /// The version of the image in force, and since when it serves.
+    pub image_version: String,
     pub image_since: u64,
     pub pid_file: Option<PathBuf>,
     pub socket_lock: PathBuf,

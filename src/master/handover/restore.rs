@@ -85,6 +85,7 @@ pub fn shell(
         pid_file,
         socket_lock,
         started_wall: record.started_wall,
+        image_version: record.image_version,
         image_since: record.image_since,
         origin: Origin { binary: record.binary, args },
     });

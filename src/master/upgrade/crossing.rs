@@ -138,7 +138,7 @@ pub fn prove_alive(shell: &mut Shell) {
 /// The verdict is good: this image is the one in force.
 pub fn commit(shell: &mut Shell, binary: Option<String>) {
     close_the_way_back(shell);
-    shell.image_since = clock::wall_ns();
+    (shell.image_version, shell.image_since) = (image::version(), clock::wall_ns());
     if let Some(binary) = binary {
         shell.origin.binary = binary.into();
     }

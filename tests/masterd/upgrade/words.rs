@@ -36,7 +36,7 @@ fn underway(place: &Place, phase: Phase, web: Web) -> (Master, Running) {
         Phase::Candidate => s.state == "upgrading" && s.version == "0.1.0" && children(s.pid).len() == 3,
         Phase::Trial => {
             let ready = s.services[0].workers.iter().filter(|w| w.generation == 2 && w.state == "ready");
-            s.state == "upgrading" && s.version == "0.2.0" && ready.count() == 2
+            s.state == "upgrading" && s.version == "0.1.0" && ready.count() == 2
         }
     };
     master.wait_status(&format!("the upgrade is at its {phase:?}"), SOON, there);
