@@ -34,7 +34,7 @@ fn on_trial(place: &Place, master: &Master) -> (Running, Vec<i32>) {
     };
     let status = master.wait_status("the new generation is ready", SOON, |s| {
         let wanted = s.services[0].workers_wanted as usize;
-        s.state == "upgrading" && s.version == "0.2.0" && new(s).len() == wanted
+        s.state == "upgrading" && s.version == "0.1.0" && new(s).len() == wanted
     });
     (asked, new(&status))
 }
