@@ -286,17 +286,18 @@ fn forget(shell: &mut Shell, worker: WorkerId, death: bool) {
     shell.sockets.forget(worker);
     shell.talkative.remove(&worker);
     let Some(mut handle) = shell.crew.handles.remove(&worker) else { return };
-    // Before its counters are in the totals: whoever finds the state must not add them once more.
-    crossing::checkpoint(shell);
-    if let Err(e) = handle.pidfd.try_reap() {
-        slog::warn!(shell.log, "cannot reap a worker: {}", e; "pid" => handle.pid);
-    }
     let last = handle.view.figures();
+    // Just before its counters are in the totals: whoever finds the state must not add them once more,
+    // nor miss them.
+    crossing::keep_state(shell);
     let fleet = &shell.fleet;
     let in_use = |name: &str| fleet.services.contains_key(&ServiceName::from(name));
     if !shell.totals.fold(&handle.service.0, &last, death, &in_use) {
         slog::warn!(shell.log, "no room to keep the totals of one more service";
             "service" => %handle.service);
+    }
+    if let Err(e) = handle.pidfd.try_reap() {
+        slog::warn!(shell.log, "cannot reap a worker: {}", e; "pid" => handle.pid);
     }
 }
 

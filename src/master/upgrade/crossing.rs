@@ -111,12 +111,21 @@ fn save(shell: &mut Shell) -> io::Result<()> {
     }
 }
 
-/// On trial: what the old image would find is made true. Called before each birth and death counts.
+/// On trial: what the old image would find is made true. Called before each birth.
 pub fn checkpoint(shell: &mut Shell) {
     if shell.trial.is_none() {
         return;
     }
     if let Err(e) = save(shell).and_then(|()| inventory::survive(shell, Survive::AllButTrial)) {
+        slog::error!(shell.log, "cannot keep the state for the old binary: {}", e);
+    }
+}
+
+/// On trial: the state alone, in one write. Called when a death is about to count.
+pub fn keep_state(shell: &mut Shell) {
+    if shell.trial.is_some()
+        && let Err(e) = save(shell)
+    {
         slog::error!(shell.log, "cannot keep the state for the old binary: {}", e);
     }
 }
