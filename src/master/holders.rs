@@ -110,11 +110,8 @@ impl Sockets {
                 None => return,
             },
         };
-        // What it holds by rites is told by their number, and by nothing else.
-        let rites = self.last_rites.values().filter(|(owner, _)| *owner == worker);
-        let by_rites: BTreeSet<Key> = rites.flat_map(|(_, keys)| keys.clone()).collect();
         for (key, socket) in &mut self.all {
-            let meant = only.as_ref().map_or(!by_rites.contains(key), |keys| keys.contains(key));
+            let meant = only.as_ref().is_none_or(|keys| keys.contains(key));
             if meant && socket.users.remove(&worker) && socket.users.is_empty() && !socket.named {
                 socket.served = true;
             }
