@@ -1,7 +1,7 @@
 //! Where a command's output goes, and how a command ends.
 //!
 //! Every view and verb writes to a `Console` and ends with `Result<(), Failure>`, so that tests hold
-//! both in their hands. `report` turns the end into the exit status of DESIGN 3.
+//! both in their hands. `report` turns the end into the exit status of the manual.
 //! A reader that goes away (`masterd events | head`) is no failure: it ends the command with 0.
 
 use super::text::clean;

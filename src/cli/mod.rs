@@ -1,7 +1,7 @@
 //! The command line and the operator's side of the control socket.
 //!
 //! `main` calls `parse` and hands everything but `Invocation::Run` to `run_client`, which gives the
-//! exit status of DESIGN 3. Rooms: `args` (what may be typed), `find` (where the master is), `client`
+//! exit status of the manual. Rooms: `args` (what may be typed), `find` (where the master is), `client`
 //! (talking to it), `verbs`, `events` and `signal` (acts), `version`, `status` (the view) with `table` and
 //! `text`, `check` (`-t`). This side may block, start threads and be killed at any time; nothing the
 //! master does depends on it.

@@ -87,7 +87,7 @@ fn signals(shell: &mut Shell, out: &mut Vec<Event>) {
     }
 }
 
-/// What a signal means; a terminal sends some by itself (DESIGN 3).
+/// What a signal means; a terminal sends some by itself.
 fn meaning(shell: &mut Shell, caught: &Caught) -> Option<Event> {
     let entry = signal::TABLE.iter().find(|e| e.number == caught.number)?;
     if entry.word != signal::Word::Child {

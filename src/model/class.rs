@@ -1,4 +1,4 @@
-//! The classes of connection that are counted and drained apart (DESIGN: `http`, `websocket`,
+//! The classes of connection that are counted and drained apart (`http`, `websocket`,
 //! `grpc`, `sse`, `tcp`).
 //!
 //! The order is part of the scoreboard's layout: append, never reorder.

@@ -89,7 +89,7 @@ pub enum Event {
     Due,
 }
 
-/// Signals as words (DESIGN 3), terminal signals already told apart.
+/// Signals as words, terminal signals already told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Word {
     Reload,
