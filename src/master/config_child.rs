@@ -63,7 +63,7 @@ fn read_and_exit(path: &Path, answer: &OwnedFd, parent: i32) -> ! {
         Ok(true) => read(path),
     };
     let written =
-        serde_json::to_vec(&findings).map_err(io::Error::from).and_then(|bytes| write_all(answer, &bytes));
+        serde_json::to_vec(&findings).map_err(io::Error::from).and_then(|b| shm::append(answer.as_fd(), &b));
     fork::exit_now(i32::from(written.is_err()))
 }
 
@@ -76,11 +76,6 @@ pub fn read(path: &Path) -> Findings {
         }
         Err(problems) => Findings { config: None, warnings: Vec::new(), problems: say(&problems) },
     }
-}
-
-fn write_all(answer: &OwnedFd, bytes: &[u8]) -> io::Result<()> {
-    use std::io::Write;
-    std::fs::File::from(fd::dup_cloexec(answer.as_fd())?).write_all(bytes)
 }
 
 impl Child {

@@ -90,7 +90,8 @@ fn make_slot(birth: &Birth) -> io::Result<OwnedFd> {
     shm::create("masterd-slot", layout::WORDS, &header)
 }
 
-fn register(registry: &Registry, worker: WorkerId, handle: &Handle) -> io::Result<()> {
+/// Watches a worker's death and its channel.
+pub fn register(registry: &Registry, worker: WorkerId, handle: &Handle) -> io::Result<()> {
     let (death, channel) = tokens(worker);
     registry.register(&mut SourceFd(&handle.pidfd.as_raw_fd()), death, Interest::READABLE)?;
     let both = Interest::READABLE | Interest::WRITABLE;

@@ -6,7 +6,7 @@
 //! Never: grows beyond a few documents, trusts a header that points outside the file.
 
 use super::failure::{Tried, uninterrupted};
-use super::shm;
+use super::shm::{self, write_at};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -89,18 +89,6 @@ fn header(fd: BorrowedFd<'_>) -> io::Result<(u64, u64)> {
         }
         _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it is no state of masterd")),
     }
-}
-
-fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], at: u64) -> io::Result<()> {
-    let mut done = 0;
-    while done < bytes.len() {
-        let place = libc::off_t::try_from(at + done as u64).map_err(io::Error::other)?;
-        match uninterrupted(|| Ok(nix::sys::uio::pwrite(fd, &bytes[done..], place)?))? {
-            0 => return Err(io::ErrorKind::WriteZero.into()),
-            n => done += n,
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

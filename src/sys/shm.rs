@@ -35,7 +35,7 @@ pub fn create(name: &str, words: usize, header: &[u64]) -> io::Result<OwnedFd> {
     let size = libc::off_t::try_from(words * WORD).map_err(io::Error::other).tried(act)?;
     nix::unistd::ftruncate(&fd, size).tried(act)?;
     let bytes: Vec<u8> = header.iter().flat_map(|word| word.to_ne_bytes()).collect();
-    write_at_start(fd.as_fd(), &bytes).tried(act)?;
+    write_at(fd.as_fd(), &bytes, 0).tried(act)?;
     seal(fd.as_fd(), SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL).tried(act)?;
     Ok(fd)
 }
@@ -56,11 +56,12 @@ fn memfd(name: &str) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-fn write_at_start(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
+/// All of `bytes` at this offset. pwrite(2).
+pub(super) fn write_at(fd: BorrowedFd<'_>, bytes: &[u8], at: u64) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
-        let at = libc::off_t::try_from(done).map_err(io::Error::other)?;
-        match uninterrupted(|| Ok(nix::sys::uio::pwrite(fd, &bytes[done..], at)?))? {
+        let place = libc::off_t::try_from(at + done as u64).map_err(io::Error::other)?;
+        match uninterrupted(|| Ok(nix::sys::uio::pwrite(fd, &bytes[done..], place)?))? {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             n => done += n,
         }
@@ -158,7 +159,7 @@ fn check_sealed(fd: BorrowedFd<'_>, length: usize) -> io::Result<()> {
 pub fn sealed_bytes(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
     let act = || format!("put {} bytes into memory file `{name}`", bytes.len());
     let fd = memfd(name).tried(act)?;
-    write_at_start(fd.as_fd(), bytes).tried(act)?;
+    write_at(fd.as_fd(), bytes, 0).tried(act)?;
     let everything =
         SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SEAL;
     seal(fd.as_fd(), everything).tried(act)?;
@@ -174,7 +175,9 @@ pub fn scratch(name: &str) -> io::Result<OwnedFd> {
 pub fn append(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<()> {
     let mut done = 0;
     while done < bytes.len() {
-        match uninterrupted(|| Ok(nix::unistd::write(fd, &bytes[done..])?)).tried(|| "answer".into())? {
+        match uninterrupted(|| Ok(nix::unistd::write(fd, &bytes[done..])?))
+            .tried(|| format!("write to descriptor {}", fd.as_raw_fd()))?
+        {
             0 => return Err(io::ErrorKind::WriteZero.into()),
             n => done += n,
         }

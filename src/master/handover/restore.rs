@@ -13,8 +13,8 @@ use crate::log::Sink;
 use crate::master::boot::{Origin, machinery};
 use crate::master::control::Control;
 use crate::master::crew::{Crew, Handle};
-use crate::master::inbox;
 use crate::master::sockets::{self, Key, Socket, Sockets};
+use crate::master::spawn;
 use crate::master::turn::{Parts, Shell, now};
 use crate::model::PlanId;
 use crate::model::fleet::Fleet;
@@ -24,14 +24,12 @@ use crate::sys::fd;
 use crate::sys::listen::FileId;
 use crate::sys::pidfile::PidFile;
 use crate::sys::process::Pidfd;
-use mio::unix::SourceFd;
-use mio::{Interest, Registry};
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 fn named(what: &'static str) -> impl Fn(io::Error) -> io::Error {
@@ -62,7 +60,7 @@ pub fn shell(
     let config_of = |plan| plans.get(&plan).cloned().unwrap_or_else(|| Arc::clone(&config));
     let crew = crew(record.crew, &config_of, &mut fleet, &mut fds)?;
     for (worker, handle) in &crew.handles {
-        watch(loop_of.0.registry(), *worker, handle)?;
+        spawn::register(loop_of.0.registry(), *worker, handle)?;
     }
     let pid_file = match record.pid_file {
         Some(path) => Some(PidFile { path, fd: fds.take(inventory::PID_FILE)? }),
@@ -209,11 +207,4 @@ fn handle(record: HandleRecord, config: Arc<Config>, fds: &mut Inherited) -> io:
         }
     }
     Ok(handle)
-}
-
-fn watch(registry: &Registry, worker: crate::model::WorkerId, handle: &Handle) -> io::Result<()> {
-    let (death, channel) = inbox::tokens(worker);
-    registry.register(&mut SourceFd(&handle.pidfd.as_raw_fd()), death, Interest::READABLE)?;
-    let both = Interest::READABLE | Interest::WRITABLE;
-    registry.register(&mut SourceFd(&handle.channel.as_raw_fd()), channel, both)
 }

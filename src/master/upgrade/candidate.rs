@@ -18,8 +18,8 @@ use mio::Interest;
 use mio::unix::SourceFd;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::Path;
 
 /// Largest answer, bytes.
 const ANSWER: usize = 1 << 20;
@@ -35,6 +35,13 @@ pub struct Answer {
     pub refusal: Option<String>,
     #[serde(default)]
     pub lines: Vec<String>,
+}
+
+impl Answer {
+    /// Says it, where the parent reads it.
+    pub fn give(&self, to: BorrowedFd<'_>) -> io::Result<()> {
+        shm::append(to, &serde_json::to_vec(self)?)
+    }
 }
 
 /// A new binary at work on its proof.
@@ -74,7 +81,7 @@ pub fn start(shell: &mut Shell, binary: Option<&str>) -> Result<(), Refused> {
 /// folder was moved), where it lies now.
 fn open(origin: &Path, binary: Option<&str>) -> io::Result<Program> {
     if let Some(path) = binary {
-        return Program::open(&PathBuf::from(path));
+        return Program::open(Path::new(path));
     }
     match (Program::open(origin), exec::present()) {
         (Err(e), Some(moved)) if e.kind() == io::ErrorKind::NotFound && moved != origin => {
@@ -132,8 +139,7 @@ fn execute(
         Err(e) => e,
     };
     let refusal = Some(format!("cannot start it: {failed}"));
-    let said = serde_json::to_vec(&Answer { refusal, ..Answer::default() });
-    let written = said.map_err(io::Error::from).and_then(|bytes| shm::append(answer.as_fd(), &bytes));
+    let written = Answer { refusal, ..Answer::default() }.give(answer.as_fd());
     fork::exit_now(i32::from(written.is_err()))
 }
 

@@ -100,7 +100,8 @@ fn back(shell: &mut Shell) -> io::Error {
         return e;
     }
     fallback::go_back("gave up");
-    io::Error::other("execveat failed")
+    // It comes back only when execveat(2) does.
+    io::Error::last_os_error()
 }
 
 fn save(shell: &mut Shell) -> io::Result<()> {
@@ -111,7 +112,7 @@ fn save(shell: &mut Shell) -> io::Result<()> {
     }
 }
 
-/// On trial: what the old image would find is made true. Called before each birth.
+/// On trial: what the old image would find is made true. Called as soon as a birth is on record.
 pub fn checkpoint(shell: &mut Shell) {
     if shell.trial.is_none() {
         return;

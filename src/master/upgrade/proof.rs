@@ -41,9 +41,7 @@ pub fn run(state: OwnedFd, answer: OwnedFd, worker_main: WorkerMain) -> i32 {
         Ok(()) => (None, Vec::new()),
         Err((why, lines)) => (Some(why), lines),
     };
-    let said = serde_json::to_vec(&Answer { version: image::version(), refusal, lines });
-    let written = said.map_err(io::Error::from).and_then(|bytes| shm::append(answer.as_fd(), &bytes));
-    match written {
+    match (Answer { version: image::version(), refusal, lines }).give(answer.as_fd()) {
         Ok(()) => 0,
         Err(e) => {
             eprintln!("masterd: cannot answer: {e}");
