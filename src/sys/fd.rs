@@ -2,7 +2,8 @@
 //!
 //! Everything made here is CLOEXEC at birth, except what is put over 0, 1 and 2, which children and
 //! programs are to inherit. `close_all_except` belongs into a forked child only.
-//! `write_now` is the one write in masterd that must never wait: log lines go through it.
+//! `write_now` is the one write in masterd that must never wait: log lines go through it; `write_file`
+//! is for what is known to be a plain file.
 //! Never: keeps a descriptor of its own, or leaves one open behind an error.
 
 use super::failure::{Tried, check, check_size, uninterrupted};
@@ -201,6 +202,14 @@ pub fn write_now(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     if !writable(fd)? {
         return Err(io::ErrorKind::WouldBlock.into());
     }
+    write_file(fd, bytes)
+}
+
+/// One write(2) of all of `bytes` to a plain file, which waits for the disk only; the count may be short.
+///
+/// With O_APPEND (`open_log`) no other writer's bytes come in between. For what is no plain file, and
+/// could wait for a reader, there is `write_now`.
+pub fn write_file(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     uninterrupted(|| {
         // SAFETY: pointer and length are those of `bytes`, which lives through the call.
         check_size(unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) })

@@ -132,6 +132,12 @@ pub fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR) }).map(drop)
 }
 
+/// Has the coming close(2) send RST instead of FIN: what was sent is not to be taken for the whole
+/// (SO_LINGER with zero seconds, socket(7)). What fails on a unix socket or a dead one needs no reset.
+pub fn reset_on_close(fd: BorrowedFd<'_>) {
+    let _ = socket::setsockopt(&fd, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 });
+}
+
 /// Connects to a unix stream socket; CLOEXEC, blocking, `timeout` for the connect and for each read
 /// and write after it.
 ///

@@ -135,3 +135,12 @@ pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) {
     flags.set(OFlag::O_NONBLOCK, on);
     fcntl(fd, FcntlArg::F_SETFL(flags)).expect("set the flags");
 }
+
+/// Makes a FIFO and opens its read end, which does not wait.
+pub(crate) fn fifo(path: &Path) -> std::fs::File {
+    use nix::fcntl::OFlag;
+    use nix::sys::stat::Mode;
+    nix::unistd::mkfifo(path, Mode::from_bits_truncate(0o600)).expect("make a FIFO");
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    nix::fcntl::open(path, flags, Mode::empty()).expect("open a FIFO").into()
+}
