@@ -4,7 +4,7 @@
 //! It stands between the two rooms so that neither imports the other.
 
 use crate::config::{Config, Service};
-use crate::model::{Generation, Seat, WorkerId};
+use crate::model::{Generation, Seat, TicketSecret, WorkerId};
 use std::os::fd::OwnedFd;
 
 /// Everything a worker owns. Descriptors not in here are closed by `worker::startup`.
@@ -24,6 +24,10 @@ pub struct Inheritance {
     pub slot: OwnedFd,
     /// Where log lines go; already open.
     pub log: OwnedFd,
+    /// Session tickets of TLS are sealed with it; the worker lets it advance by itself.
+    pub tickets: TicketSecret,
+    /// Where the lines of `service.access_log` go; already open. `None` in a trial.
+    pub access_log: Option<OwnedFd>,
     /// It only shows that it could come up: it takes no listener, says ready and ends.
     pub trial: bool,
     /// True when the master is root, so that `config.master.user` is to be taken on.

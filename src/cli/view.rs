@@ -149,7 +149,7 @@ fn listeners(listeners: &[Listener]) -> Vec<Line> {
 fn totals(service: &Service) -> Vec<Line> {
     let t = &service.totals;
     let deaths = if t.deaths == 1 { "1 death".to_owned() } else { format!("{} deaths", count(t.deaths)) };
-    let text = format!(
+    let mut text = format!(
         "{} accepted, {} requests, {} in, {} out, {} errors, {} cut, {deaths}",
         count(t.accepted),
         count(t.requests),
@@ -158,6 +158,9 @@ fn totals(service: &Service) -> Vec<Line> {
         count(t.errors),
         count(t.cut),
     );
+    if t.access_log_lines_dropped > 0 {
+        text += &format!(", {} access log lines lost", count(t.access_log_lines_dropped));
+    }
     Line::sentence(Tone::Plain, "  total: ", &text, 2)
 }
 
@@ -206,6 +209,7 @@ web (http): 2 of 2 workers ready
             error: Some("conf/masterd.toml:3:1: unknown key `worker`, did you mean `workers`?".into()),
         });
         let web = &mut status.services[0];
+        web.totals.access_log_lines_dropped = 34;
         web.scaled = true;
         web.workers_wanted = 3;
         web.why = Some("throttled until 10:00:05: the last worker ended by SIGSEGV".into());
@@ -235,7 +239,8 @@ web (http): 2 of 3 workers ready, scaled by hand until the next reload
         serves the queue of seats 1, 2 as well
      1  4244    6  draining      45     0          0         0         0       0         -  3m12s
         45 left (40 http, 5 websocket), the oldest 3m12s, cut in 25s
-  total: 24690 accepted, 1.23M requests, 9.4 MiB in, 1.2 GiB out, 3 errors, 0 cut, 1 death";
+  total: 24690 accepted, 1.23M requests, 9.4 MiB in, 1.2 GiB out, 3 errors, 0 cut, 1 death, 34
+         access log lines lost";
         assert_eq!(text(&status), expected);
     }
 

@@ -6,12 +6,14 @@
 //! Never: changes anything but the `new` given to `keep_frozen`.
 
 use super::flat::{self, Leaf};
-use super::key::Reload;
+use super::key::{Reload, Type};
+use super::show;
 use super::table;
-use super::types::{Config, Kind, Listen, Route};
+use super::types::{Address, Config, Listen, Route, Tls};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 
 /// One difference between two configs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,7 +21,8 @@ pub struct Change {
     /// `service "web"`, `listener 127.0.0.1:80`, `master.log.level`, `service "web": drain.grace`.
     pub what: String,
     pub effect: Effect,
-    /// TOML values; `None` where the key is not set, and for things that come or go as a whole.
+    /// TOML values; `None` where the key is not set, for things that come or go as a whole, and for what a file
+    /// holds.
     pub old: Option<String>,
     pub new: Option<String>,
 }
@@ -50,7 +53,7 @@ impl fmt::Display for Change {
             (Some(old), Some(new)) => write!(f, "{what} changes from {} to {}", short(old), short(new))?,
             (None, Some(new)) => write!(f, "{what} is set to {}", short(new))?,
             (Some(old), None) => write!(f, "{what} is no longer set; it was {}", short(old))?,
-            (None, None) => write!(f, "{what} changes")?,
+            (None, None) => write!(f, "{what} is read anew")?,
         }
         match effect {
             Effect::Restarted => write!(f, ": new workers have it"),
@@ -76,6 +79,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     let (old_services, new_services) = (services(old), services(new));
     compare(&old_services, &new_services, &mut changes, |name| format!("service \"{name}\""));
     compare(&listeners(old), &listeners(new), &mut changes, |address| format!("listener {address}"));
+    changes.extend(changed_files(old, new));
     for name in new_services.keys() {
         if old_services.contains_key(name) {
             compare(&routes(old, name), &routes(new, name), &mut changes, |route| {
@@ -103,9 +107,40 @@ fn listeners(config: &Config) -> Things {
     all.map(leaves).collect()
 }
 
+/// Files that listeners name as before, and that hold something else.
+fn changed_files(old: &Config, new: &Config) -> Vec<Change> {
+    let (old, new) = (files(old), files(new));
+    let differing =
+        new.into_iter().filter(|(place, text)| old.get(place).is_some_and(|before| before != text));
+    let change = |((address, what, path), _): ((&Address, &str, &Path), &str)| Change {
+        what: format!("listener {address}: {what} {}", path.display()),
+        effect: Effect::Restarted,
+        old: None,
+        new: None,
+    };
+    differing.map(change).collect()
+}
+
+/// What each file holds that a listener names, by listener, purpose and path.
+fn files(config: &Config) -> BTreeMap<(&Address, &str, &Path), &str> {
+    let mut files = BTreeMap::new();
+    let listeners = config.services.iter().flat_map(|service| &service.listen);
+    for (address, tls) in listeners.filter_map(|listen| Some((&listen.address, listen.tls.as_ref()?))) {
+        let Tls { certificate, sni, clients } = tls;
+        for certificate in std::iter::once(certificate).chain(sni.iter().map(|sni| &sni.certificate)) {
+            let (chain, key) = (&certificate.chain, &certificate.key_text.0);
+            files.insert((address, "certificate", chain.path.as_path()), chain.text.as_str());
+            files.insert((address, "key", certificate.key.as_path()), key.as_str());
+        }
+        if let Some(clients) = clients {
+            files.insert((address, "client_ca", clients.ca.path.as_path()), clients.ca.text.as_str());
+        }
+    }
+    files
+}
+
 fn routes(config: &Config, service: &str) -> Things {
-    let kinds = config.services.iter().filter(|s| s.name == service).map(|s| &s.kind);
-    let routes = kinds.flat_map(|Kind::Http(http)| &http.routes);
+    let routes = config.services.iter().filter(|s| s.name == service).flat_map(|s| s.kind.routes());
     routes.map(|route| (route_name(route), flat::route(route))).collect()
 }
 
@@ -126,9 +161,10 @@ fn compare(old: &Things, new: &Things, changes: &mut Vec<Change>, name: impl Fn(
     }
 }
 
-/// The keys whose values differ. Below a thing's name, keys are shown as they are written within it.
+/// The keys whose values differ, tables that are on one side only as a whole. Below a thing's name, keys are shown as they are written within it.
 fn changed_keys(thing: &str, old: Vec<Leaf>, new: Vec<Leaf>) -> Vec<Change> {
-    let (old, new): (BTreeMap<_, _>, BTreeMap<_, _>) = (old.into_iter().collect(), new.into_iter().collect());
+    let (old, new): (Values, Values) = (old.into_iter().collect(), new.into_iter().collect());
+    let (old, new) = (gathered(&old, &new), gathered(&new, &old));
     let mut paths: Vec<&str> =
         old.keys().chain(new.keys().filter(|path| !old.contains_key(*path))).copied().collect();
     let place = |path: &str| table::rows().position(|row| row.path == path);
@@ -142,6 +178,33 @@ fn changed_keys(thing: &str, old: Vec<Leaf>, new: Vec<Leaf>) -> Vec<Change> {
             new: new.get(path).cloned(),
         })
         .collect()
+}
+
+type Values = BTreeMap<&'static str, String>;
+
+/// The values of `side`, in which a table that `other` has nothing of is one value: a route that
+/// proxies no longer is one change, not one for each key of `proxy`.
+fn gathered(side: &Values, other: &Values) -> Values {
+    let mut tables: BTreeMap<&'static str, Vec<Leaf>> = BTreeMap::new();
+    let mut values = Values::new();
+    for (path, value) in side {
+        match missing_table(path, other) {
+            Some(table) => tables.entry(table).or_default().push((path, value.clone())),
+            None => _ = values.insert(path, value.clone()),
+        }
+    }
+    values.extend(tables.into_iter().map(|(table, leaves)| (table, show::inline(leaves, table))));
+    values
+}
+
+/// The outermost table around a key that holds none of the keys of `other`.
+fn missing_table(path: &str, other: &Values) -> Option<&'static str> {
+    let around = path.match_indices('.').filter_map(|(at, _)| table::row(&path[..at]));
+    let holds = |table: &str, key: &str| key.strip_prefix(table).is_some_and(|rest| rest.starts_with('.'));
+    around
+        .filter(|row| matches!(row.kind, Type::Table))
+        .find(|row| !other.keys().any(|key| holds(row.path, key)))
+        .map(|row| row.path)
 }
 
 fn within(path: &str) -> &str {

@@ -7,7 +7,8 @@ use super::key::{Default, Reload, Row, Type};
 use super::table::{row, rows};
 
 /// The tables that have a heading of their own; keys of all others are written with dots.
-const HEADED: [&str; 6] = ["", "master", "service", "service.listen", "service.http", "service.http.route"];
+const HEADED: [&str; 7] =
+    ["", "master", "service", "service.listen", "service.http", "service.http.route", "service.tcp"];
 
 /// The heading under which a key stands.
 fn heading(path: &str) -> &'static str {
@@ -47,11 +48,11 @@ fn is_group(row: &Row) -> bool {
     matches!(row.kind, Type::Table)
 }
 
-/// Keys of a table that is one form of a value (`workers = { min, max }`).
+/// Keys of a table that is one form of a value (`workers = { min, max }`), or an element of one.
 fn is_part(path: &str) -> bool {
     path.rsplit_once('.')
         .and_then(|(parent, _)| row(parent))
-        .is_some_and(|parent| matches!(parent.kind, Type::Workers { .. }))
+        .is_some_and(|parent| matches!(parent.kind, Type::Workers { .. } | Type::Certificates))
 }
 
 /// The reference part of `conf/masterd.toml`: every key at its default, commented out.
@@ -156,7 +157,7 @@ fn prose(text: &str) -> String {
     shown.collect()
 }
 
-const MAN_HEAD: &str = r#".\" Made from the key table of masterd (src/config/table.rs): edit that, then run the tests with MASTERD_BLESS=1.
+const MAN_HEAD: &str = r#".\" Made from the key table of masterd (src/config/table/): edit that, then run the tests with MASTERD_BLESS=1.
 .TH MASTERD.TOML 5 "" "masterd VERSION" "File formats"
 .SH NAME
 masterd.toml \- configuration of the masterd process manager
@@ -218,6 +219,33 @@ respond = { body = "hello from worker {pid}\en" }
 [[service.http.route]]
 path = "/readyz"
 health = "ready"
+.EE
+.PP
+Requests passed on to two servers of an application, with its files beside it, and a database behind a port of its own:
+.PP
+.EX
+[[service]]
+name = "app"
+listen = ["127.0.0.1:8080"]
+drain = { grace = "1m", long_lived_grace = "1h" }
+
+[[service.http.route]]
+path = "/"
+proxy = { upstream = ["127.0.0.1:9000", "unix:/run/app.sock"] }
+
+[[service.http.route]]
+path = "/static/"
+files.root = "/srv/www"
+headers = { Cache\-Control = "max\-age=3600" }
+
+[[service.http.route]]
+path = "/old/"
+redirect = { to = "https://{host}{target}" }
+
+[[service]]
+name = "db"
+listen = ["127.0.0.1:5432"]
+tcp.proxy.upstream = ["db.example:5432"]
 .EE
 .PP
 Two workers at a time, each step alive for ten seconds before the next:

@@ -4,6 +4,7 @@
 //! (a test compares the two), with text that `load` reads as the same value. Never: loses a value;
 //! what has no text of its own (a derived id) has it through the key it came from.
 
+use super::table;
 use super::types::*;
 use super::values::{duration_text, size_text};
 use super::words::Word;
@@ -34,17 +35,23 @@ pub(super) fn master(master: &Master) -> Vec<Leaf> {
         ("master.log.format", word(master.log.format)),
     ];
     leaves.extend(some.into_iter().filter_map(|(path, value)| Some((path, value?))));
+    leaves.extend(access_log(&master.access_log, ["master.access_log.file", "master.access_log.format"]));
     leaves
+}
+
+fn access_log(log: &Option<AccessLog>, [file, format]: [&'static str; 2]) -> Vec<Leaf> {
+    let leaves = |log: &AccessLog| [(file, text(&log.file.to_string_lossy())), (format, word(log.format))];
+    log.as_ref().into_iter().flat_map(leaves).collect()
 }
 
 /// The keys of a `[[service]]`, without its listeners and routes.
 pub(super) fn service(service: &Service) -> Vec<Leaf> {
-    let Kind::Http(http) = &service.kind;
-    vec![
+    let mut leaves = vec![
         ("service.name", text(&service.name)),
         ("service.workers", workers(service.workers)),
         ("service.connections", service.connections.to_string()),
         ("service.drain.grace", time(service.drain.grace)),
+        ("service.drain.long_lived_grace", time(service.drain.long_lived_grace)),
         ("service.drain.delay", time(service.drain.delay)),
         ("service.drain.idle", word(service.drain.idle)),
         ("service.restart.backoff_min", time(service.restart.backoff_min)),
@@ -54,6 +61,18 @@ pub(super) fn service(service: &Service) -> Vec<Leaf> {
         ("service.limits.core", service.limits.core.map_or_else(|| text("unlimited"), size)),
         ("service.limits.cpu_affinity", affinity(&service.limits.cpu_affinity)),
         ("service.limits.nice", service.limits.nice.to_string()),
+        ("service.access_log.enabled", service.access_log.is_some().to_string()),
+    ];
+    leaves.extend(access_log(&service.access_log, ["service.access_log.file", "service.access_log.format"]));
+    match &service.kind {
+        Kind::Http(http) => leaves.extend(self::http(http)),
+        Kind::Tcp(tcp) => leaves.extend(self::tcp(tcp)),
+    }
+    leaves
+}
+
+fn http(http: &Http) -> Vec<Leaf> {
+    vec![
         ("service.http.header_timeout", time(http.header_timeout)),
         ("service.http.body_timeout", time(http.body_timeout)),
         ("service.http.write_timeout", time(http.write_timeout)),
@@ -61,7 +80,18 @@ pub(super) fn service(service: &Service) -> Vec<Leaf> {
         ("service.http.max_header_size", size(http.max_header_size as u64)),
         ("service.http.max_headers", http.max_headers.to_string()),
         ("service.http.max_body", size(http.max_body)),
+        ("service.http.http2", http.http2.to_string()),
+        ("service.http.max_streams", http.max_streams.to_string()),
     ]
+}
+
+fn tcp(tcp: &Tcp) -> Vec<Leaf> {
+    let mut leaves = vec![("service.tcp.idle_timeout", time(tcp.idle_timeout))];
+    match &tcp.action {
+        TcpAction::Echo => leaves.push(("service.tcp.echo", true.to_string())),
+        TcpAction::Proxy(proxied) => leaves.extend(upstreams("service.tcp.proxy", proxied)),
+    }
+    leaves
 }
 
 /// The keys of a listener that apply to its kind of address.
@@ -71,6 +101,7 @@ pub(super) fn listener(listen: &Listen) -> Vec<Leaf> {
         ("service.listen.name", text(&listen.name)),
         ("service.listen.backlog", listen.backlog.to_string()),
         ("service.listen.accept", word(listen.accept)),
+        ("service.listen.proxy_protocol", listen.proxy_protocol.to_string()),
     ];
     match &listen.address {
         Address::Tcp(ip) => {
@@ -85,33 +116,95 @@ pub(super) fn listener(listen: &Listen) -> Vec<Leaf> {
         }
         Address::Abstract(_) => {}
     }
+    listen.tls.iter().for_each(|tls| leaves.extend(tls_keys(tls)));
+    leaves
+}
+
+/// The keys of a listener's `tls`: where files are, never what is in them.
+fn tls_keys(tls: &Tls) -> Vec<Leaf> {
+    let path = |path: &std::path::Path| text(&path.to_string_lossy());
+    let mut leaves = vec![
+        ("service.listen.tls.certificate", path(&tls.certificate.chain.path)),
+        ("service.listen.tls.key", path(&tls.certificate.key)),
+    ];
+    let named = |sni: &Sni| {
+        let hosts: Vec<String> = sni.hosts.iter().map(|host| text(host)).collect();
+        let Certificate { chain, key, .. } = &sni.certificate;
+        let (chain, key) = (path(&chain.path), path(key));
+        format!("{{ certificate = {chain}, key = {key}, hosts = [{}] }}", hosts.join(", "))
+    };
+    if !tls.sni.is_empty() {
+        let all: Vec<String> = tls.sni.iter().map(named).collect();
+        leaves.push(("service.listen.tls.sni", format!("[{}]", all.join(", "))));
+    }
+    if let Some(clients) = &tls.clients {
+        leaves.push(("service.listen.tls.client_ca", path(&clients.ca.path)));
+        leaves.push(("service.listen.tls.client_auth", word(clients.auth)));
+    }
     leaves
 }
 
 /// The keys of a route.
 pub(super) fn route(route: &Route) -> Vec<Leaf> {
-    let mut leaves = vec![("service.http.route.path", text(&route.path))];
+    let mut leaves = vec![
+        ("service.http.route.path", text(&route.path)),
+        ("service.http.route.headers", headers(&route.headers)),
+    ];
     leaves.extend(route.host.as_ref().map(|host| ("service.http.route.host", text(host))));
     match &route.action {
-        Action::Respond(respond) => {
-            let headers: Vec<String> = respond
-                .headers
-                .iter()
-                .map(|(name, value)| format!("{} = {}", text(name), text(value)))
-                .collect();
-            let headers =
-                if headers.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", headers.join(", ")) };
-            leaves.extend([
-                ("service.http.route.respond.status", respond.status.to_string()),
-                ("service.http.route.respond.body", text(&respond.body)),
-                ("service.http.route.respond.headers", headers),
-                ("service.http.route.respond.delay", time(respond.delay)),
-            ]);
-        }
+        Action::Respond(respond) => leaves.extend([
+            ("service.http.route.respond.status", respond.status.to_string()),
+            ("service.http.route.respond.body", text(&respond.body)),
+            ("service.http.route.respond.headers", headers(&respond.headers)),
+            ("service.http.route.respond.delay", time(respond.delay)),
+        ]),
+        Action::Proxy(proxy) => leaves.extend(self::proxy(proxy)),
+        Action::Redirect(redirect) => leaves.extend([
+            ("service.http.route.redirect.to", text(&redirect.to)),
+            ("service.http.route.redirect.status", redirect.status.to_string()),
+        ]),
+        Action::Files(files) => leaves.extend([
+            ("service.http.route.files.root", text(&files.root.to_string_lossy())),
+            ("service.http.route.files.index", text(&files.index)),
+            ("service.http.route.files.precompressed", files.precompressed.to_string()),
+        ]),
         Action::Health(health) => leaves.push(("service.http.route.health", word(*health))),
         Action::Status => leaves.push(("service.http.route.status", text("json"))),
     }
     leaves
+}
+
+fn proxy(proxy: &Proxy) -> Vec<Leaf> {
+    let mut leaves = upstreams("service.http.route.proxy", &proxy.upstreams);
+    leaves.extend([
+        ("service.http.route.proxy.http2", proxy.http2.to_string()),
+        ("service.http.route.proxy.read_timeout", time(proxy.read_timeout)),
+        ("service.http.route.proxy.write_timeout", time(proxy.write_timeout)),
+        ("service.http.route.proxy.keep_alive", proxy.keep_alive.to_string()),
+        ("service.http.route.proxy.keep_alive_timeout", time(proxy.keep_alive_timeout)),
+        ("service.http.route.proxy.retries", proxy.retries.to_string()),
+    ]);
+    leaves
+}
+
+/// The keys of the upstreams in a table, by its path.
+fn upstreams(table: &str, upstreams: &Upstreams) -> Vec<Leaf> {
+    let servers: Vec<String> = upstreams.servers.iter().map(|server| text(&server.to_string())).collect();
+    let keys = [
+        ("upstream", Some(format!("[{}]", servers.join(", ")))),
+        ("connect_timeout", Some(time(upstreams.connect_timeout))),
+        ("max_failures", Some(upstreams.max_failures.to_string())),
+        ("retry_after", Some(time(upstreams.retry_after))),
+        ("proxy_protocol", upstreams.proxy_protocol.map(word)),
+    ];
+    let leaf = |(key, value)| Some((table::row(&format!("{table}.{key}"))?.path, value?));
+    keys.into_iter().filter_map(leaf).collect()
+}
+
+fn headers(headers: &[(String, String)]) -> String {
+    let pairs: Vec<String> =
+        headers.iter().map(|(name, value)| format!("{} = {}", text(name), text(value))).collect();
+    if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
 }
 
 /// A TOML basic string.

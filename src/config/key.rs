@@ -44,6 +44,8 @@ pub(super) enum Type {
         min: i64,
         max: i64,
     },
+    /// One of these integers.
+    OneOf(&'static [i64]),
     Duration {
         min: Duration,
         max: Duration,
@@ -77,6 +79,11 @@ pub(super) enum Type {
     },
     Affinity,
     Headers,
+    /// Servers to connect to.
+    Upstreams,
+    /// Tables with a certificate, its key and the hosts it is for.
+    Certificates,
+    Hosts,
 }
 
 impl fmt::Display for Type {
@@ -91,6 +98,7 @@ impl fmt::Display for Type {
             Type::Globs => write!(f, "an array of paths, * and ? allowed"),
             Type::Switch => write!(f, "true or false"),
             Type::Integer { min, max } => write!(f, "an integer from {min} to {max}"),
+            Type::OneOf(numbers) => f.write_str(&either(numbers.iter().map(i64::to_string).collect())),
             Type::Duration { min, .. } if min.is_zero() => write!(f, "a duration"),
             Type::Duration { min, .. } => write!(f, "a duration of at least \"{}\"", duration_text(*min)),
             Type::DurationOrOff { min, .. } => {
@@ -102,12 +110,7 @@ impl fmt::Display for Type {
             }
             Type::SizeOrUnlimited => write!(f, "a size, or \"unlimited\""),
             Type::Word(words) => {
-                let words: Vec<String> = words().iter().map(|word| format!("\"{word}\"")).collect();
-                match words.split_last() {
-                    Some((last, [])) => f.write_str(last),
-                    Some((last, others)) => write!(f, "{} or {last}", others.join(", ")),
-                    None => Ok(()),
-                }
+                f.write_str(&either(words().iter().map(|word| format!("\"{word}\"")).collect()))
             }
             Type::Listeners => write!(f, "an array of addresses, or of tables with an address"),
             Type::Address => write!(f, "\"IP:PORT\", \"unix:PATH\" or \"unix:@NAME\""),
@@ -117,7 +120,21 @@ impl fmt::Display for Type {
             Type::Step { max } => write!(f, "an integer from 1 to {max}, or \"all\""),
             Type::Affinity => write!(f, "\"auto\", \"off\", or an array of CPU numbers"),
             Type::Headers => write!(f, "a table of header names and values"),
+            Type::Upstreams => {
+                write!(f, "an array of \"IP:PORT\", \"NAME:PORT\", \"unix:PATH\" or \"unix:@NAME\"")
+            }
+            Type::Certificates => write!(f, "an array of tables with certificate, key and hosts"),
+            Type::Hosts => write!(f, "an array of host names, with or without \"*.\" in front"),
         }
+    }
+}
+
+/// `a, b or c`.
+fn either(words: Vec<String>) -> String {
+    match words.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
     }
 }
 

@@ -34,7 +34,8 @@ const MOST_FILES: usize = 1000;
 /// Reads the config at `path` with everything it includes, or says all that is wrong with it: files
 /// that can't be read or parsed first, then the rest in the order of the files.
 ///
-/// Reads each file once, at most 1 MiB of it, and looks up users and groups (getpwnam(3)): may block.
+/// Reads each file once, at most 1 MiB of it, and looks up users and groups (getpwnam(3)) and the
+/// folders that files are sent from (realpath(3)): may block.
 pub fn load(path: &Path) -> Result<Loaded, Vec<Problem>> {
     load_on(path, &System)
 }

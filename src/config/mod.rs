@@ -13,6 +13,7 @@ mod include;
 mod key;
 mod load;
 mod notes;
+pub mod pem;
 mod place;
 mod problem;
 mod read;
@@ -21,6 +22,8 @@ mod show;
 mod source;
 mod suggest;
 mod table;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod types;
 mod values;
 mod words;
@@ -57,6 +60,7 @@ fn service_plan(service: &Service) -> ServicePlan {
         pool: service.workers,
         per_worker: service.listen.iter().any(|listen| listen.accept == Accept::PerWorker),
         grace: service.drain.grace,
+        long_lived: service.drain.long_lived_grace,
         idle: service.drain.idle,
         delay: service.drain.delay,
         backoff_min: service.restart.backoff_min,

@@ -31,12 +31,14 @@ pub(super) struct Section<'a> {
     /// Where to point at when a key is missing.
     pub at: At,
     layers: Vec<Layer<'a>>,
+    /// Something else stands where the table is to be, and has been noted: no key is missing then.
+    no_table: bool,
 }
 
 impl<'a> Section<'a> {
     /// Notes unknown keys and keys that two files set.
     pub fn new(notes: &'a Notes<'a>, path: &'static str, at: At, layers: Vec<Layer<'a>>) -> Section<'a> {
-        let section = Section { notes, path, at, layers };
+        let section = Section { notes, path, at, layers, no_table: false };
         section.note_unknown();
         section.note_twice();
         section
@@ -44,7 +46,7 @@ impl<'a> Section<'a> {
 
     /// A table that nobody wrote: every key has its default.
     pub fn empty(notes: &'a Notes<'a>, path: &'static str, at: At) -> Section<'a> {
-        Section { notes, path, at, layers: Vec::new() }
+        Section { notes, path, at, layers: Vec::new(), no_table: false }
     }
 
     /// The row of a key of this table.
@@ -83,6 +85,7 @@ impl<'a> Section<'a> {
                 convert(&row.kind, value.get_ref()).ok()
             }
             (None, Default::Absent { .. }) => None,
+            (None, Default::Required { .. }) if self.no_table => None,
             (None, Default::Required { example }) => {
                 let hint = (!matches!(*example, "{}" | "[]"))
                     .then(|| format!("write, for example, {} = {example}", row.key()));
@@ -128,8 +131,11 @@ impl<'a> Section<'a> {
     /// An integer within the row's bounds, which fit into `T`.
     pub fn integer<T: TryFrom<i64>>(&self, key: &str) -> Option<T> {
         self.read(key, |kind, value| {
-            let number = integer(value)
-                .filter(|n| matches!(kind, Type::Integer { min, max } if (min..=max).contains(&n)));
+            let number = integer(value).filter(|n| match kind {
+                Type::Integer { min, max } => (min..=max).contains(&n),
+                Type::OneOf(numbers) => numbers.contains(n),
+                _ => false,
+            });
             number.and_then(|n| T::try_from(n).ok()).ok_or_else(|| must_be(kind, value))
         })
     }
@@ -173,7 +179,8 @@ impl<'a> Section<'a> {
             }
         }
         let at = layers.first().map_or(self.at, |layer| layer.at);
-        Section::new(self.notes, row.path, at, layers)
+        let no_table = layers.is_empty() && self.has(key);
+        Section { no_table, ..Section::new(self.notes, row.path, at, layers) }
     }
 
     /// The tables of an array of tables, from all files.
@@ -193,8 +200,13 @@ impl<'a> Section<'a> {
                     found.extend(array.iter().map(|element| (at(element), element.get_ref())))
                 }
                 other => {
-                    let hint = matches!(row.kind, Type::Tables)
-                        .then(|| format!("write [[{}]], in double brackets", row.path));
+                    let hint = match (&row.kind, other) {
+                        (Type::Tables, _) => Some(format!("write [[{}]], in double brackets", row.path)),
+                        (Type::Upstreams, DeValue::String(text)) => {
+                            Some(format!("did you mean [{}]?", quoted(text)))
+                        }
+                        _ => None,
+                    };
                     self.notes.wrong(at(value), row, Wrong { hint, ..must_be(&row.kind, other) });
                 }
             }
@@ -288,7 +300,7 @@ fn found(value: &DeValue<'_>) -> String {
 /// A table as its heading is written: `[service.drain]`, `[[service]]`.
 pub(super) fn heading(path: &str) -> String {
     match table::row(path).map(|row| &row.kind) {
-        Some(Type::Tables | Type::Listeners) => format!("[[{path}]]"),
+        Some(Type::Tables | Type::Listeners | Type::Certificates) => format!("[[{path}]]"),
         Some(_) => format!("[{path}]"),
         None => "the config".to_owned(),
     }

@@ -1,10 +1,18 @@
-//! What a config's names mean on this machine: users, groups, CPUs.
+//! What a config's names mean on this machine: users, groups, CPUs, folders.
 //!
 //! `check` asks a `Resolver`, so that its rules are tested without root and without a user
-//! database. `System` is the real one; it may block in NSS, which is why configs are read in a child.
+//! database. `System` is the real one; it may block in NSS or on a dead mount, which is why configs
+//! are read in a child.
+//! What a config's names mean on this machine: users, groups, CPUs, files.
+//!
+//! `check` asks a `Resolver`, so that its rules are tested without root, without a user
+//! database and without files. `System` is the real one; it may block in NSS, which is why configs are read in a child.
 
+use super::source::LIMIT;
 use crate::sys;
+use crate::sys::file::Contents;
 use std::io;
+use std::path::{Path, PathBuf};
 
 /// Questions about this machine.
 pub(super) trait Resolver {
@@ -15,6 +23,10 @@ pub(super) trait Resolver {
     fn group(&self, name: &str) -> io::Result<Option<u32>>;
     /// CPUs that this process may use, ascending.
     fn cpus(&self) -> io::Result<Vec<usize>>;
+    /// The real path of a folder, without symlinks (realpath(3)); `NotADirectory` if it is none.
+    fn folder(&self, path: &Path) -> io::Result<PathBuf>;
+    /// A regular file of at most `LIMIT` bytes.
+    fn file(&self, path: &Path) -> io::Result<Contents>;
 }
 
 /// The machine we run on.
@@ -35,5 +47,15 @@ impl Resolver for System {
 
     fn cpus(&self) -> io::Result<Vec<usize>> {
         sys::limits::allowed_cpus()
+    }
+
+    fn folder(&self, path: &Path) -> io::Result<PathBuf> {
+        let real = std::fs::canonicalize(path)?;
+        let is_folder = std::fs::metadata(&real)?.is_dir();
+        if is_folder { Ok(real) } else { Err(io::ErrorKind::NotADirectory.into()) }
+    }
+
+    fn file(&self, path: &Path) -> io::Result<Contents> {
+        sys::file::read_regular(path, LIMIT)
     }
 }

@@ -5,7 +5,7 @@
 
 use super::flat::{self, Leaf};
 use super::table::rows;
-use super::types::{Config, Kind, Service};
+use super::types::{Config, Service};
 
 /// A config as TOML text that `load` reads as the same config.
 pub fn show(config: &Config) -> String {
@@ -19,15 +19,15 @@ pub fn show(config: &Config) -> String {
 }
 
 fn shown_service(service: &Service) -> String {
-    let (http, own): (Vec<Leaf>, Vec<Leaf>) =
-        flat::service(service).into_iter().partition(|(path, _)| path.starts_with("service.http."));
+    let kind = format!("service.{}", service.kind.word());
+    let (of_kind, own): (Vec<Leaf>, Vec<Leaf>) =
+        flat::service(service).into_iter().partition(|(path, _)| path.starts_with(&format!("{kind}.")));
     let mut out = format!("\n[[service]]\n{}listen = [\n", lines(own, "service"));
     for listen in &service.listen {
         out.push_str(&format!("    {},\n", inline(flat::listener(listen), "service.listen")));
     }
-    out.push_str(&format!("]\n\n[service.http]\n{}", lines(http, "service.http")));
-    let Kind::Http(kind) = &service.kind;
-    for route in &kind.routes {
+    out.push_str(&format!("]\n\n[{kind}]\n{}", lines(of_kind, &kind)));
+    for route in service.kind.routes() {
         out.push_str(&format!(
             "\n[[service.http.route]]\n{}",
             lines(flat::route(route), "service.http.route")
@@ -45,7 +45,8 @@ fn lines(leaves: Vec<Leaf>, parent: &str) -> String {
     out
 }
 
-fn inline(leaves: Vec<Leaf>, parent: &str) -> String {
+/// The keys below `parent` as an inline table.
+pub(super) fn inline(leaves: Vec<Leaf>, parent: &str) -> String {
     let pairs: Vec<String> = grouped(leaves, parent)
         .into_iter()
         .map(|(key, below)| format!("{key} = {}", value(below, parent, key)))

@@ -1,6 +1,6 @@
 //! The text of one config file, and how a byte offset becomes a line and a column.
 //!
-//! `read` is the only place where this room reads file contents: once per file and at most
+//! `read` is the only place where this room reads config files: once per file and at most
 //! `LIMIT` bytes, so that a file replaced meanwhile is one version or the other, and a huge one
 //! costs nothing. It may block (a FIFO, a dead mount): the caller is a child with a deadline.
 //! Errors: one `Problem`, with a position where the bytes themselves are at fault.

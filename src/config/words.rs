@@ -3,7 +3,7 @@
 //! The key table lists them, the reader turns them into values, `show` turns values back into
 //! them. Never: says where they may stand; that is the table's business.
 
-use super::types::{Accept, Health, Idle, LogFormat, LogLevel, Sigterm};
+use super::types::{Accept, ClientAuth, Health, Idle, LogFormat, LogLevel, ProxyProtocol, Sigterm};
 
 /// An enum whose values are words in the config.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -43,12 +43,21 @@ impl Word for Accept {
         &[("per-worker", Accept::PerWorker), ("shared", Accept::Shared)];
 }
 
+impl Word for ClientAuth {
+    const ALL: &'static [(&'static str, Self)] =
+        &[("required", ClientAuth::Required), ("optional", ClientAuth::Optional)];
+}
+
 impl Word for Idle {
     const ALL: &'static [(&'static str, Self)] = &[("announce", Idle::Announce), ("close", Idle::Close)];
 }
 
 impl Word for Health {
     const ALL: &'static [(&'static str, Self)] = &[("live", Health::Live), ("ready", Health::Ready)];
+}
+
+impl Word for ProxyProtocol {
+    const ALL: &'static [(&'static str, Self)] = &[("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 }
 
 /// What `status = …` of a route shows. One form so far.

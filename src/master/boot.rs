@@ -15,15 +15,15 @@ use crate::config::{self, Config};
 use crate::image;
 use crate::inherit::WorkerMain;
 use crate::log::Sink;
-use crate::model::PlanId;
 use crate::model::fleet::Fleet;
+use crate::model::{PlanId, TicketSecret};
 use crate::policy::Event;
 use crate::scoreboard::totals::Totals;
 use crate::sys::fork::{self, Side};
 use crate::sys::pidfile::{PidFile, PidFileError};
 use crate::sys::process::{self, Exit};
 use crate::sys::signal::{self, SignalFd, Word};
-use crate::sys::{clock, exec, fallback, fd, limits};
+use crate::sys::{clock, exec, fallback, fd, limits, random};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
@@ -227,8 +227,8 @@ fn prepare(
     announce: Option<OwnedFd>,
 ) -> Result<Shell, Refusal> {
     let claims = claim(&config)?;
-    let made = machinery(&claims.control).and_then(|parts| Ok((parts, Totals::create()?)));
-    let (loop_of, totals) = match made {
+    let made = machinery(&claims.control).and_then(|parts| Ok((parts, Totals::create()?, random::secret()?)));
+    let (loop_of, totals, secret) = match made {
         Ok(made) => made,
         Err(e) => return Err(claims.give_back(&e)),
     };
@@ -249,6 +249,7 @@ fn prepare(
         config,
         config_path: path,
         last_plan: plan,
+        tickets: TicketSecret::new(secret, turn::now()),
         pid_file,
         socket_lock,
         started_wall,

@@ -241,8 +241,8 @@ fn overdue_readings(shell: &mut Shell, out: &mut Vec<Event>) {
 pub fn pulse(shell: &mut Shell) -> Event {
     let reading = |(id, handle): (&WorkerId, &super::crew::Handle)| {
         let beat = handle.view.beat();
-        let (busy, busy_total, full) = (beat.busy, beat.busy_total, beat.full);
-        Reading { worker: *id, beat: beat.beat, busy, busy_total, full }
+        let (busy, busy_total, full, long_lived) = (beat.busy, beat.busy_total, beat.full, beat.long_lived);
+        Reading { worker: *id, beat: beat.beat, busy, busy_total, full, long_lived }
     };
     let workers = shell.crew.handles.iter().map(reading).collect();
     let queue = |(service, seat, waiting)| Queue { service, seat, waiting };

@@ -2,10 +2,11 @@
 //!
 //! `boot` makes a `Shell` (config, lock, log, control socket) and starts the first generation;
 //! `turn` is the loop: `inbox` turns readiness into events, `decide` answers with actions, `outbox`
-//! performs them, what comes of them are events again. `spawn` forks, `sockets` owns listeners,
-//! `crew` the handles on workers, `control` and `clients` the people, `status` and `progress` tell
+//! performs them, what comes of them are events again. `spawn` forks, `sockets` owns listeners, `access_logs`
+//! files, `crew` the handles on workers, `control` and `clients` the people, `status` and `progress` tell
 //! them. `handover` is what one image leaves to the next, `upgrade` how it gets there. Single-threaded, never blocks, runs nobody else's code, and makes no decision.
 
+mod access_logs;
 mod asks;
 mod boot;
 mod clients;
@@ -25,4 +26,5 @@ mod turn;
 mod upgrade;
 
 pub use boot::{Options, run};
+pub use handover::record;
 pub use upgrade::inherited;

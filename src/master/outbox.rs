@@ -3,6 +3,7 @@
 //! After boot every act of the master starts here. A failed act that has no event of its own is
 //! logged: the deadlines in `policy` see to what did not happen.
 
+use super::access_logs;
 use super::holders::Orphan;
 use super::notes;
 use super::spawn::{self, Birth};
@@ -61,7 +62,10 @@ fn act(shell: &mut Shell, action: Action) {
         Action::OpenListeners { plan, seats } => open_listeners(shell, plan, &seats),
         Action::Adopt { plan, seats } => adopt(shell, plan, &seats),
         Action::Abandon { plan } => abandon(shell, plan),
-        Action::DropPlan { plan } => drop(shell.plans.remove(&plan)),
+        Action::DropPlan { plan } => {
+            shell.plans.remove(&plan);
+            shell.access_logs.prune(&shell.plans);
+        }
         Action::OpenSeats { service, seats } => open_seats(shell, service, seats),
         Action::RetireSeats { service, keep } => {
             let config = Arc::clone(&shell.config);
@@ -128,18 +132,21 @@ fn open_listeners(shell: &mut Shell, plan: PlanId, seats: &[(ServiceName, u32)])
 fn try_open(shell: &mut Shell, plan: PlanId, seats: &[(ServiceName, u32)]) -> Result<(), String> {
     let Some(config) = shell.plans.get(&plan).cloned() else { return Err(format!("plan {plan} is gone")) };
     let workers = seats.iter().map(|(_, n)| *n as usize).sum();
-    afford(shell.sockets.missing(&config, seats), workers)?;
+    let files = shell.access_logs.missing(&config).len();
+    afford(shell.sockets.missing(&config, seats) + files, workers)?;
     // A log that can't be opened must fail the reload while nothing has changed.
     let changed = config.master.log.file != shell.config.master.log.file;
     let log = changed.then(|| open_log(&config)).transpose().map_err(|e| format!("cannot {e}"))?;
+    let access_logs = shell.access_logs.open(&config).map_err(|e| format!("cannot {e}"))?;
     shell.sockets.open(plan, &config, seats)?;
+    shell.access_logs.keep(access_logs);
     shell.next_log = log.map(|log| (plan, log));
     Ok(())
 }
 
-/// Whether there are descriptors for so many more sockets and workers.
-fn afford(sockets: usize, workers: usize) -> Result<(), String> {
-    let wanted = sockets + workers * PER_WORKER + SPARE_DESCRIPTORS;
+/// Whether there are descriptors for so many more sockets and files, and for workers.
+fn afford(others: usize, workers: usize) -> Result<(), String> {
+    let wanted = others + workers * PER_WORKER + SPARE_DESCRIPTORS;
     let (open, limit) = fd::budget().map_err(|e| format!("cannot count descriptors: {e}"))?;
     if open as u64 + wanted as u64 > limit {
         return Err(format!(
@@ -223,6 +230,7 @@ fn drain(shell: &mut Shell, worker: WorkerId, order: DrainOrder) {
         handle.service().map(|service| shell.sockets.drain(service, seat, worker)).unwrap_or_default();
     let order = Order::Drain(Drain {
         grace_ms: millis(order.grace),
+        long_lived_ms: millis(order.long_lived),
         idle: order.idle,
         unready: order.why.unready(),
         last_call,
@@ -244,8 +252,8 @@ fn release_named(shell: &mut Shell) {
         }
         let plan = shell.fleet.workers.get(&worker).and_then(|w| shell.fleet.plan_of(w));
         let Some(idle) = plan.map(|p| p.idle) else { continue };
-        let Draining { until, why, .. } = draining;
-        drain(shell, worker, DrainOrder { grace: until.since(now), idle, why });
+        let (grace, long_lived) = (draining.until.since(now), draining.end().since(now));
+        drain(shell, worker, DrainOrder { grace, long_lived, idle, why: draining.why });
     }
     for (worker, id) in shell.sockets.end_rites() {
         tell(shell, worker, &Order::EndRites { id });
@@ -301,31 +309,40 @@ fn forget(shell: &mut Shell, worker: WorkerId, death: bool) {
     }
 }
 
-/// Opens the log anew and sends it round.
+/// Opens all logs anew and sends them round.
 fn reopen_logs(shell: &mut Shell, client: Option<ClientId>) {
-    let result = match &shell.config.master.log.file {
-        None => Ok("the log goes to stderr: there is nothing to reopen".to_owned()),
-        Some(path) => fd::open_log(path)
-            .map(|opened| {
-                shell.sink.reopen(opened);
-                format!("log {} reopened", path.display())
-            })
-            .map_err(|e| format!("cannot reopen log {}: {e}; the old one is kept", path.display())),
-    };
-    match &result {
-        Ok(text) => slog::info!(shell.log, "{}", text),
-        Err(text) => slog::error!(shell.log, "{}", text),
+    let mut results: Vec<Result<String, String>> = reopen_log(shell).into_iter().collect();
+    results.extend(access_logs::reopen(shell));
+    if results.is_empty() {
+        results.push(Ok("the log goes to stderr: there is nothing to reopen".to_owned()));
     }
-    if result.is_ok() {
-        share_log(shell);
+    for result in &results {
+        match result {
+            Ok(text) => slog::info!(shell.log, "{}", text),
+            Err(text) => slog::error!(shell.log, "{}", text),
+        }
     }
     if let Some(client) = client {
-        let answer = match result {
-            Ok(text) => Answer::good(text, shell.fleet.serving),
-            Err(text) => Answer::bad(text),
-        };
+        let good = results.iter().all(Result::is_ok);
+        let told = results.into_iter().filter(|r| good || r.is_err()).map(|r| r.unwrap_or_else(|text| text));
+        let text = told.collect::<Vec<_>>().join("; ");
+        let answer = if good { Answer::good(text, shell.fleet.serving) } else { Answer::bad(text) };
         respond(shell, client, answer);
     }
+}
+
+/// What to say of it; nothing if the log is no file.
+fn reopen_log(shell: &mut Shell) -> Option<Result<String, String>> {
+    let path = shell.config.master.log.file.clone()?;
+    let shown = path.display();
+    Some(match fd::open_log(&path) {
+        Ok(opened) => {
+            shell.sink.reopen(opened);
+            share_log(shell);
+            Ok(format!("log {shown} reopened"))
+        }
+        Err(e) => Err(format!("cannot reopen log {shown}: {e}; the old one is kept")),
+    })
 }
 
 fn share_log(shell: &mut Shell) {

@@ -3,11 +3,12 @@
 //! Says what the master itself waits for at this moment, not what one client asked.
 
 use super::turn::{Shell, now};
-use crate::model::fleet::{Fleet, Rollover, Step, UpgradeStep};
-use crate::model::{Class, Generation, Moment, Phase};
+use crate::model::fleet::{Fleet, Rollover, Step, UpgradeStep, Worker};
+use crate::model::{Class, Generation, Moment, Phase, WorkerId};
 use crate::policy::Request;
 use crate::scoreboard::view::Figures;
 use crate::wire::control::Progress;
+use std::collections::BTreeMap;
 
 /// The first word to a client whose request was understood.
 pub fn asked(request: &Request) -> Progress {
@@ -78,17 +79,25 @@ fn draining(shell: &mut Shell, generation: Generation, now: Moment) -> Progress 
         let worker = fleet.workers.get(id);
         worker.is_some_and(|w| w.generation == generation && w.phase != Phase::Ready)
     };
-    let figures: Vec<Figures> =
-        shell.crew.handles.iter_mut().filter(|(id, _)| going(id)).map(|(_, h)| h.view.figures()).collect();
-    let by_class = |class: Class| figures.iter().map(|f| f.active[class.index()]).sum::<u64>();
-    let classes: Vec<String> = Class::ALL.iter().map(|c| format!("{} {}", by_class(*c), c.word())).collect();
+    let figures: BTreeMap<WorkerId, Figures> = shell
+        .crew
+        .handles
+        .iter_mut()
+        .filter(|(id, _)| going(id))
+        .map(|(id, h)| (*id, h.view.figures()))
+        .collect();
+    let by_class = |class: Class| figures.values().map(|f| f.active[class.index()]).sum::<u64>();
     let active: u64 = Class::ALL.iter().map(|c| by_class(*c)).sum();
-    let migrated: u64 = figures.iter().map(|f| f.migrated_out).sum();
-    let until = fleet.workers.values().filter(|w| w.generation == generation).filter_map(|w| w.drain);
-    let left = until.map(|d| d.until.since(now)).max().unwrap_or_default().as_secs_f64();
+    let migrated: u64 = figures.values().map(|f| f.migrated_out).sum();
+    let end = |(id, worker): (&WorkerId, &Worker)| {
+        let lasts = worker.pulse.long_lived || figures.get(id).is_some_and(Figures::has_long_lived);
+        worker.drain.filter(|_| worker.generation == generation).map(|drain| drain.cut_at(lasts))
+    };
+    let left = fleet.workers.iter().filter_map(end).map(|at| at.since(now)).max().unwrap_or_default();
     let text = format!(
-        "draining gen {generation}: {active} active ({}), {migrated} migrated, {left:.1}s left",
-        classes.join(", ")
+        "draining gen {generation}: {active} active ({}), {migrated} migrated, {:.1}s left",
+        Class::census(by_class),
+        left.as_secs_f64()
     );
     Progress { stage: "draining".to_owned(), done: migrated, total: migrated + active, text }
 }

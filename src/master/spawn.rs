@@ -10,7 +10,7 @@ use super::turn::{Purpose, Reading, Shell, now};
 use super::upgrade::crossing;
 use crate::config::{Config, Service};
 use crate::inherit::Inheritance;
-use crate::model::{Generation, PlanId, Seat, ServiceName, WorkerId};
+use crate::model::{Generation, PlanId, Seat, ServiceName, TicketSecret, WorkerId};
 use crate::policy::Event;
 use crate::scoreboard::layout;
 use crate::scoreboard::view::View;
@@ -58,6 +58,8 @@ fn try_spawn(shell: &mut Shell, birth: &Birth) -> io::Result<i32> {
     let (ours, theirs) = fd::channel().map_err(named("make a channel"))?;
     let listeners = shell.sockets.hand_out(birth.plan, &service, birth.seat, birth.worker)?;
     let log = shell.sink.descriptor().map_err(named("share the log"))?;
+    shell.tickets.advance(now());
+    let access_log = shell.access_logs.share(&service).map_err(named("share the access log"))?;
     match fork::fork().map_err(named("fork"))? {
         Side::Parent { pid, pidfd } => {
             let handle = Handle::new((pid, pidfd), ours, (view, readable), birth.service.clone(), config);
@@ -71,7 +73,12 @@ fn try_spawn(shell: &mut Shell, birth: &Birth) -> io::Result<i32> {
             Ok(pid)
         }
         Side::Child => {
-            let inheritance = bequeath(birth, service, &config, listeners, (theirs, slot, log));
+            let tickets = shell.tickets.clone();
+            // The worker's own copy advances; this one would open, for as long as the worker lives, whatever
+            // was sealed since.
+            shell.tickets.forget();
+            let inheritance =
+                bequeath(birth, service, &config, tickets, (listeners, access_log), (theirs, slot, log));
             (shell.worker_main)(inheritance)
         }
     }
@@ -102,7 +109,8 @@ fn bequeath(
     birth: &Birth,
     service: Service,
     config: &Arc<Config>,
-    listeners: Vec<OwnedFd>,
+    tickets: TicketSecret,
+    (listeners, access_log): (Vec<OwnedFd>, Option<OwnedFd>),
     (channel, slot, log): (OwnedFd, OwnedFd, OwnedFd),
 ) -> Inheritance {
     Inheritance {
@@ -115,6 +123,8 @@ fn bequeath(
         channel,
         slot,
         log,
+        tickets,
+        access_log,
         trial: false,
         drop_privileges: process::euid() == 0,
     }

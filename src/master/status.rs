@@ -122,6 +122,7 @@ fn totals(t: &Tally) -> doc::Totals {
         migrated: t.migrated,
         cut: t.cut,
         deaths: t.deaths,
+        access_log_lines_dropped: t.unlogged,
     }
 }
 
@@ -171,6 +172,7 @@ fn worker(
     let f = figures.copied().unwrap_or_default();
     let handle = s.crew.handles.get(&id);
     let pid = facts.pid.unwrap_or(0);
+    let lasts = f.has_long_lived() || facts.pulse.long_lived;
     doc::Worker {
         seat: facts.seat.0,
         pid,
@@ -190,7 +192,7 @@ fn worker(
         drain: facts.drain.map(|d| doc::Drain {
             remaining: active(&f).total(),
             oldest: handle.and_then(|h| h.view.oldest()).map_or(0.0, |at| s.now.since(at).as_secs_f64()),
-            deadline: d.until.since(s.now).as_secs_f64(),
+            deadline: d.cut_at(lasts).since(s.now).as_secs_f64(),
         }),
         rescues: rescues(s, id),
         why: handle.and_then(|h| trouble(s, facts, h)),

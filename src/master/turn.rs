@@ -2,6 +2,7 @@
 //!
 //! One `Shell` holds everything the master owns. A turn never blocks but in `poll`.
 
+use super::access_logs::AccessLogs;
 use super::boot::Origin;
 use super::config_child::Child;
 use super::control::Control;
@@ -14,7 +15,7 @@ use crate::config::Config;
 use crate::inherit::WorkerMain;
 use crate::log::Sink;
 use crate::model::fleet::Fleet;
-use crate::model::{ClientId, Moment, PlanId, ServiceName, WorkerId};
+use crate::model::{ClientId, Moment, PlanId, ServiceName, TicketSecret, WorkerId};
 use crate::policy::{self, Event};
 use crate::scoreboard::totals::Totals;
 use crate::sys::exec::Program;
@@ -56,8 +57,11 @@ pub struct Shell {
     pub config: Arc<Config>,
     pub config_path: PathBuf,
     pub last_plan: PlanId,
+    /// Every worker is born with a copy.
+    pub tickets: TicketSecret,
     /// The log of a plan that is not in force yet, if it is another one.
     pub next_log: Option<(PlanId, OwnedFd)>,
+    pub access_logs: AccessLogs,
     /// Config children under way, by token number.
     pub readings: BTreeMap<usize, Reading>,
     pub last_reading: usize,
@@ -110,6 +114,7 @@ pub struct Parts {
     pub config: Arc<Config>,
     pub config_path: PathBuf,
     pub last_plan: PlanId,
+    pub tickets: TicketSecret,
     pub pid_file: Option<PidFile>,
     pub socket_lock: PidFile,
     pub started_wall: u64,
@@ -137,6 +142,7 @@ impl Shell {
             config: parts.config,
             config_path: parts.config_path,
             last_plan: parts.last_plan,
+            tickets: parts.tickets,
             pid: process::pid(),
             pid_file: parts.pid_file,
             socket_lock: parts.socket_lock,
@@ -145,6 +151,7 @@ impl Shell {
             image_since: parts.image_since,
             origin: parts.origin,
             next_log: None,
+            access_logs: AccessLogs::default(),
             readings: BTreeMap::new(),
             last_reading: 0,
             candidate: None,
@@ -233,6 +240,8 @@ fn timeout(shell: &Shell) -> Option<Duration> {
 
 fn pulse(shell: &mut Shell) {
     let now = now();
+    // In time, not only when a worker is born: what is forgotten can't be stolen.
+    shell.tickets.advance(now);
     let Some(interval) = policy::pulse_interval(&shell.fleet) else {
         shell.next_pulse = None;
         return;

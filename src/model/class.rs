@@ -31,6 +31,20 @@ impl Class {
         }
     }
 
+    /// Whether it is meant to last: a drain gives it `long_lived_grace`.
+    pub fn is_long_lived(self) -> bool {
+        match self {
+            Class::Http => false,
+            Class::Websocket | Class::Grpc | Class::Sse | Class::Tcp => true,
+        }
+    }
+
+    /// How many there are of each, for people: `40 http, 5 websocket, 0 sse, 0 grpc, 0 tcp`.
+    pub fn census(of: impl Fn(Class) -> u64) -> String {
+        let order = [Class::Http, Class::Websocket, Class::Sse, Class::Grpc, Class::Tcp];
+        order.map(|class| format!("{} {}", of(class), class.word())).join(", ")
+    }
+
     /// The class's place in `Class::ALL`.
     pub fn index(self) -> usize {
         self as usize

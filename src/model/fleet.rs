@@ -148,9 +148,24 @@ pub struct Worker {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Draining {
     pub since: Moment,
-    /// When the worker itself cuts what is left.
+    /// When the worker itself cuts what is short, and leaves unless something is left that is meant to last.
     pub until: Moment,
+    /// When it cuts that too; not before `until` (zero in a state recorded before there was such a thing).
+    #[serde(default)]
+    pub long_lived_until: Moment,
     pub why: DrainWhy,
+}
+
+impl Draining {
+    /// When the worker itself cuts whatever is left.
+    pub fn end(&self) -> Moment {
+        self.long_lived_until.max(self.until)
+    }
+
+    /// When what it has is cut, if something of that is meant to last, or if not.
+    pub fn cut_at(&self, lasts: bool) -> Moment {
+        if lasts { self.end() } else { self.until }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -190,6 +205,10 @@ pub struct Pulse {
     /// When the piece of work its loop is still at was first seen.
     pub busy_since: Option<Moment>,
     pub full: bool,
+    /// While it drains: it says that it has connections which are meant to last. Believed until the end
+    /// of its drain, and no longer.
+    #[serde(default)]
+    pub long_lived: bool,
 }
 
 /// A reload somebody wants.

@@ -9,8 +9,10 @@ pub mod ids;
 pub mod moment;
 pub mod phase;
 pub mod plan;
+pub mod tickets;
 
 pub use class::Class;
 pub use ids::{ClientId, Generation, PlanId, Seat, ServiceName, WorkerId};
 pub use moment::Moment;
 pub use phase::Phase;
+pub use tickets::TicketSecret;

@@ -7,6 +7,9 @@ use super::ids::ServiceName;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+/// At the end of a drain a worker tells what is left to end, and waits so long for it to do so.
+pub const GOODBYE: Duration = Duration::from_secs(1);
+
 /// The parts of one checked config that `policy` decides by.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
@@ -45,6 +48,10 @@ pub struct ServicePlan {
     /// True if any listener has one socket per seat (`accept = "per-worker"`).
     pub per_worker: bool,
     pub grace: Duration,
+    /// For connections that are meant to last; not below `grace` (a plan recorded before there was such a
+    /// thing has zero here: see `ServicePlan::long_lived_grace`).
+    #[serde(default)]
+    pub long_lived: Duration,
     pub idle: Idle,
     /// On stop, `drain` and `WINCH`: readiness fails this long before accepting ends.
     pub delay: Duration,
@@ -52,6 +59,13 @@ pub struct ServicePlan {
     pub backoff_max: Duration,
     /// Early deaths in a row after which a service is given up; zero is never.
     pub give_up: u32,
+}
+
+impl ServicePlan {
+    /// How long a drain may take altogether.
+    pub fn long_lived_grace(&self) -> Duration {
+        self.long_lived.max(self.grace)
+    }
 }
 
 /// What becomes of idle keep-alive connections when a worker drains.

@@ -1,15 +1,17 @@
 //! Drain orders and every deadline of a worker: ready in time, drained in time, gone in time.
 //!
-//! Escalation: the worker cuts what is left at its own deadline; half a second later it is told to
-//! finish; a second after that it is killed. Draining ones may be told again with less time. A worker
-//! that has not said ready is told to drain as well: the word may be on its way, and connections
-//! with it. It has a second to say so.
+//! Escalation: the worker cuts what is left at its own deadlines, of `grace` and of `long_lived_grace`; half
+//! a second later it is told to finish; a second after that it is killed. It is let alone past the first as
+//! long as its slot says that something is left which is meant to last: a liar gains the second, no more.
+//! Draining ones may be told again with less time. A worker that has not said ready is told to drain as
+//! well: the word may be on its way, and connections with it. It has a second to say so.
 
 use super::turn::Turn;
 use super::vocabulary::{Action, DrainOrder, KillSignal, Level};
 use super::{deaths, rescue};
 use crate::model::fleet::{DrainWhy, Draining, Worker};
-use crate::model::{Phase, WorkerId};
+use crate::model::plan::GOODBYE;
+use crate::model::{Moment, Phase, WorkerId};
 use std::time::Duration;
 
 /// How much longer than its grace a worker gets before the master steps in.
@@ -35,20 +37,34 @@ fn order(turn: &mut Turn, id: WorkerId, why: DrainWhy) {
     };
     let (grace, idle, generation) = (plan.grace, plan.idle, worker.generation);
     let accepts = worker.phase == Phase::Ready;
+    // What another one may have accepted meanwhile is too young to have a claim.
+    let long_lived = if accepts { plan.long_lived_grace() } else { grace };
     turn.advance(id, if accepts { Phase::Draining } else { Phase::Stopping });
     rescue::release(turn, id);
     let now = turn.now;
+    let drain = Draining { since: now, until: now + grace, long_lived_until: now + long_lived, why };
     if let Some(worker) = turn.fleet.workers.get_mut(&id) {
-        worker.deadline = Some(now + if accepts { grace + SLACK } else { LAST_SECOND });
-        worker.drain = Some(Draining { since: now, until: now + grace, why });
+        worker.deadline = Some(if accepts { first_look(&drain) } else { now + LAST_SECOND });
+        worker.drain = Some(drain);
     }
-    let order = DrainOrder { grace, idle, why };
+    let order = DrainOrder { grace, long_lived, idle, why };
     turn.push(Action::Drain { worker: id, order });
+    let longer = if long_lived > grace { format!(", {long_lived:?} what lasts") } else { String::new() };
     let text = match accepts {
-        true => format!("worker of generation {generation} drains, {grace:?} at most"),
+        true => format!("worker of generation {generation} drains, {grace:?} at most{longer}"),
         false => format!("worker of generation {generation} is not needed any more"),
     };
     turn.note_worker(Level::Info, "draining", id, text);
+}
+
+/// When a worker has to be gone unless it has something that is meant to last.
+fn first_look(drain: &Draining) -> Moment {
+    if drain.end() > drain.until { drain.until + SLACK } else { last_look(drain) }
+}
+
+/// When a worker has to be gone.
+fn last_look(drain: &Draining) -> Moment {
+    drain.end() + GOODBYE + SLACK
 }
 
 /// A worker that was told to go before it was ready has come up meanwhile: it gets the whole grace for
@@ -60,7 +76,7 @@ pub fn came_up(turn: &mut Turn, id: WorkerId) {
     };
     if let (Some(drain), Some(_), None) = (worker.drain, worker.deadline, worker.ready_at) {
         worker.ready_at = Some(now);
-        worker.deadline = Some(drain.until + SLACK);
+        worker.deadline = Some(first_look(&drain));
     }
 }
 
@@ -74,11 +90,11 @@ fn hurry(turn: &mut Turn, id: WorkerId) {
         return;
     };
     drain.why = DrainWhy::Stop;
-    let grace = drain.until.since(now);
+    let (grace, long_lived) = (drain.until.since(now), drain.end().since(now));
     let Some(idle) = turn.fleet.workers.get(&id).and_then(|w| turn.fleet.plan_of(w)).map(|p| p.idle) else {
         return;
     };
-    let order = DrainOrder { grace, idle, why: DrainWhy::Stop };
+    let order = DrainOrder { grace, long_lived, idle, why: DrainWhy::Stop };
     turn.push(Action::Drain { worker: id, order });
 }
 
@@ -115,6 +131,9 @@ pub fn end_now(turn: &mut Turn, id: WorkerId) {
 pub fn deadlines(turn: &mut Turn) {
     let now = turn.now;
     let late = |w: &Worker| w.deadline.is_some_and(|at| at <= now);
+    for worker in turn.fleet.workers.values_mut().filter(|w| late(w)) {
+        worker.deadline = extended(worker).or(worker.deadline);
+    }
     for id in turn.workers_where(|w| late(w) && w.phase == Phase::Draining) {
         overdue(turn, id);
     }
@@ -126,6 +145,13 @@ pub fn deadlines(turn: &mut Turn) {
     let unready = turn.fleet.workers.iter().filter(|(_, w)| late(w) && w.phase == Phase::Starting);
     let unready = unready.map(|(id, w)| (*id, how(w))).collect();
     deaths::stuck(turn, unready);
+}
+
+/// The other deadline of a worker that has come to its first and may go on.
+fn extended(worker: &Worker) -> Option<Moment> {
+    let drain = worker.drain.filter(|_| worker.phase == Phase::Draining && worker.pulse.long_lived)?;
+    // Any other deadline means that it was told to finish.
+    (worker.deadline == Some(first_look(&drain))).then(|| last_look(&drain))
 }
 
 fn overdue(turn: &mut Turn, id: WorkerId) {

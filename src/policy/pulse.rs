@@ -30,6 +30,7 @@ pub fn beat(turn: &mut Turn, readings: &[Reading], queues: &[Queue]) {
         }
         pulse.busy_since = reading.busy.then(|| pulse.busy_since.unwrap_or(now));
         pulse.full = reading.full;
+        pulse.long_lived = reading.long_lived;
     }
     hung(turn, gap);
     rescue::watch(turn, readings, queues);

@@ -152,6 +152,8 @@ pub struct Reading {
     pub busy_total: u64,
     /// It does not accept: at its connection limit or out of descriptors.
     pub full: bool,
+    /// It drains and has connections that are meant to last.
+    pub long_lived: bool,
 }
 
 /// Connections waiting in the sockets of a seat.
@@ -287,6 +289,8 @@ pub enum Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainOrder {
     pub grace: Duration,
+    /// For connections that are meant to last; not below `grace`.
+    pub long_lived: Duration,
     pub idle: Idle,
     pub why: DrainWhy,
 }

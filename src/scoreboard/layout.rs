@@ -32,12 +32,14 @@ pub const BEAT: usize = 10;
 pub const BUSY_SINCE: usize = 11;
 /// Nanoseconds the loop has worked in all.
 pub const BUSY_TOTAL: usize = 12;
-/// Bit set of `FULL` and `NO_DESCRIPTORS`.
+/// Bit set of `FULL`, `NO_DESCRIPTORS` and `LONG_LIVED`.
 pub const FLAGS: usize = 13;
 /// At its connection limit: does not accept.
 pub const FULL: u64 = 1;
 /// Out of descriptors (EMFILE, ENFILE): does not accept for the moment.
 pub const NO_DESCRIPTORS: u64 = 2;
+/// While it drains: connections are left that have `long_lived_grace`.
+pub const LONG_LIVED: u64 = 4;
 
 // Counters: only ever grow.
 pub const ACCEPTED: usize = 16;
@@ -53,6 +55,8 @@ pub const MIGRATED_OUT: usize = 27;
 pub const CUT: usize = 28;
 /// Connections that ended, however.
 pub const CLOSED: usize = 29;
+/// Lines of the access log that were given up.
+pub const UNLOGGED: usize = 30;
 
 // Gauges.
 /// Open connections by `Class`: five words.
@@ -89,6 +93,7 @@ pub enum Doing {
     Request = 2,
     Idle = 3,
     Closing = 4,
+    Tunnel = 5,
 }
 
 impl Doing {
@@ -100,6 +105,7 @@ impl Doing {
             2 => "request",
             3 => "idle",
             4 => "closing",
+            5 => "tunnel",
             _ => "?",
         }
     }
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn groups_do_not_overlap() {
-        const { assert!(HEADER <= PID && CLOSED < ACTIVE && ACTIVE + 5 <= IDLE && STREAMS < LATENCY) };
+        const { assert!(HEADER <= PID && UNLOGGED < ACTIVE && ACTIVE + 5 <= IDLE && STREAMS < LATENCY) };
         const { assert!(LATENCY + LATENCY_BUCKETS <= CONNECTIONS) };
         const { assert!(CONNECTIONS + CONNECTION_ROWS * CONNECTION_WORDS <= WORDS) };
     }

@@ -104,22 +104,32 @@ impl Slot {
     /// Lists a connection, if there is a row left.
     pub fn open_row(&self, class: Class, peer: Peer, now: Moment) -> Row {
         let Some(row) = self.free.borrow_mut().pop() else { return Row::NONE };
+        let at = base(row);
+        self.set(at + C_SINCE, now.0);
+        self.set(at + C_REQUESTS, 0);
+        self.set(at + C_CHANGED, now.0);
+        self.set(at + C_KIND, class.index() as u64 + 1);
+        self.peer(Row(row), peer);
+        Row(row)
+    }
+
+    /// Says whose connection it is.
+    pub fn peer(&self, row: Row, peer: Peer) {
+        if row == Row::NONE {
+            return;
+        }
         let (family, port, high, low) = match peer {
-            Peer::Unix => (1, 0, 0, 0),
+            Peer::Unix => (1u64, 0, 0, 0),
             Peer::Tcp(address) => match address.ip() {
                 IpAddr::V4(ip) => (4, address.port(), 0, u64::from(u32::from(ip))),
                 IpAddr::V6(ip) => (6, address.port(), (u128::from(ip) >> 64) as u64, u128::from(ip) as u64),
             },
         };
-        let at = base(row);
+        let at = base(row.0);
         self.set(at + C_IP_HIGH, high);
         self.set(at + C_IP_LOW, low);
-        self.set(at + C_SINCE, now.0);
-        self.set(at + C_REQUESTS, 0);
-        self.set(at + C_CHANGED, now.0);
-        let kind = (class.index() as u64 + 1) | u64::from(port) << 16 | (family as u64) << 32;
-        self.set(at + C_KIND, kind);
-        Row(row)
+        let kind = self.get(at + C_KIND) & 0xffff;
+        self.set(at + C_KIND, kind | u64::from(port) << 16 | family << 32);
     }
 
     /// Says what a connection does now.
@@ -129,6 +139,15 @@ impl Slot {
             let kind = self.get(at + C_KIND);
             self.set(at + C_KIND, kind & !0xff00 | (doing as u64) << 8);
             self.set(at + C_CHANGED, now.0);
+        }
+    }
+
+    /// Says that a connection is of another class than it was.
+    pub fn reclass(&self, row: Row, class: Class) {
+        if row != Row::NONE {
+            let at = base(row.0);
+            let kind = self.get(at + C_KIND);
+            self.set(at + C_KIND, kind & !0xff | (class.index() as u64 + 1));
         }
     }
 

@@ -35,6 +35,7 @@ const R_MIGRATED: usize = 13;
 const R_CUT: usize = 14;
 const R_DEATHS: usize = 15;
 const R_RESPONSES: usize = 16;
+const R_UNLOGGED: usize = 21;
 
 /// Sums over workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,6 +49,9 @@ pub struct Tally {
     pub cut: u64,
     pub deaths: u64,
     pub responses: [u64; 5],
+    /// Access log lines that were given up.
+    #[serde(default)]
+    pub unlogged: u64,
 }
 
 impl Tally {
@@ -61,6 +65,7 @@ impl Tally {
         self.errors = sum(self.errors, f.errors);
         self.migrated = sum(self.migrated, f.migrated_in);
         self.cut = sum(self.cut, f.cut);
+        self.unlogged = sum(self.unlogged, f.unlogged);
         for (total, n) in self.responses.iter_mut().zip(f.responses) {
             *total = sum(*total, n);
         }
@@ -182,6 +187,7 @@ impl Totals {
             cut: word(R_CUT),
             deaths: word(R_DEATHS),
             responses: std::array::from_fn(|i| word(R_RESPONSES + i)),
+            unlogged: word(R_UNLOGGED),
         }
     }
 
@@ -195,6 +201,7 @@ impl Totals {
             (R_MIGRATED, t.migrated),
             (R_CUT, t.cut),
             (R_DEATHS, t.deaths),
+            (R_UNLOGGED, t.unlogged),
         ];
         let responses = t.responses.into_iter().enumerate().map(|(i, n)| (R_RESPONSES + i, n));
         for (i, value) in fixed.into_iter().chain(responses) {

@@ -37,9 +37,20 @@ pub struct Figures {
     pub migrated_in: u64,
     pub migrated_out: u64,
     pub cut: u64,
+    /// Access log lines that were given up.
+    #[serde(default)]
+    pub unlogged: u64,
     pub active: [u64; 5],
     pub idle: u64,
     pub in_flight: u64,
+}
+
+impl Figures {
+    /// Whether it has connections whose class is meant to last. What came over TLS is as well: that only
+    /// `Beat` tells, and only in a drain.
+    pub fn has_long_lived(&self) -> bool {
+        Class::ALL.iter().any(|class| class.is_long_lived() && self.active[class.index()] > 0)
+    }
 }
 
 /// The signs of life in a slot.
@@ -50,6 +61,8 @@ pub struct Beat {
     pub busy_total: u64,
     pub full: bool,
     pub no_descriptors: bool,
+    /// It drains and has connections that are meant to last; true if nothing can be read.
+    pub long_lived: bool,
 }
 
 /// One row of the table of open connections.
@@ -106,6 +119,7 @@ impl View {
             migrated_in: counted(l::MIGRATED_IN, last.migrated_in),
             migrated_out: counted(l::MIGRATED_OUT, last.migrated_out),
             cut: counted(l::CUT, last.cut),
+            unlogged: counted(l::UNLOGGED, last.unlogged),
             active: std::array::from_fn(|i| gauge(l::ACTIVE + i)),
             idle: gauge(l::IDLE),
             in_flight: gauge(l::IN_FLIGHT),
@@ -122,6 +136,7 @@ impl View {
             busy_total: self.word(l::BUSY_TOTAL),
             full: flags & (l::FULL | l::NO_DESCRIPTORS) != 0,
             no_descriptors: flags & l::NO_DESCRIPTORS != 0,
+            long_lived: flags & l::LONG_LIVED != 0 || !self.is_readable(),
         }
     }
 

@@ -16,9 +16,9 @@ pub enum Order {
     /// Whether `health = "ready"` answers 200; everything else goes on (the `delay` before a drain
     /// sends `false`, a drain taken back in time `true`).
     Readiness { ready: bool },
-    /// Stop accepting and let connections end. A second one may only shorten the deadline.
+    /// Stop accepting and let connections end. A second one may only shorten the deadlines.
     Drain(Drain),
-    /// Cut what is left and leave now.
+    /// Cut what is left and leave now; who can be told so in passing is told.
     Stop,
     /// Serve the queue of a troubled sibling's seat too; its TCP listeners come as descriptors.
     Rescue { seat: Seat },
@@ -32,14 +32,20 @@ pub enum Order {
     EndRites { id: u64 },
     /// Write the log to the descriptor that comes with this.
     ReopenLog,
+    /// Write the access log to the descriptor that comes with this.
+    ReopenAccessLog,
     /// Answer to `Report::StatusWanted`: the document is in the sealed memfd that comes with this.
     Status,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drain {
-    /// From now; what is open then is cut and counted.
+    /// From now; what is short and open then is cut and counted.
     pub grace_ms: u64,
+    /// From now; the rest is cut and counted then. Below `grace_ms` (an older master does not say it):
+    /// as that.
+    #[serde(default)]
+    pub long_lived_ms: u64,
     pub idle: Idle,
     /// `health = "ready"` answers 503 (stop, drain; not a reload).
     pub unready: bool,

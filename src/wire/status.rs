@@ -78,6 +78,9 @@ pub struct Totals {
     pub migrated: u64,
     pub cut: u64,
     pub deaths: u64,
+    /// Lines of the access log that were given up: nobody took them.
+    #[serde(default)]
+    pub access_log_lines_dropped: u64,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -43,7 +43,7 @@ struct Listener {
     exclusive: bool,
     tcp: bool,
     owner: Owner,
-    /// Its place among the service's listeners, for `Owner::Own`.
+    /// Its place among the service's listeners.
     index: usize,
     /// Set for a last call: since when its queue has been empty.
     empty_since: Option<Moment>,
@@ -314,6 +314,13 @@ impl Acceptor {
         }
     }
 
+    /// Closes every listener, whoever may still wait in it.
+    pub fn close_all(&mut self, conns: &mut Conns) {
+        for id in self.ids(|_| true) {
+            self.close(conns, id);
+        }
+    }
+
     /// Takes what waits everywhere and closes everything: nobody holds these listeners any more.
     pub fn abandon(&mut self, conns: &mut Conns, now: Moment) {
         self.lift(usize::MAX, conns, now);
@@ -361,7 +368,7 @@ fn take(conns: &mut Conns, listener: &Listener) -> io::Result<()> {
     }
     // Such as ENOSPC: fs.epoll.max_user_watches (epoll(7)).
     conns
-        .admit(fd, peer)
+        .admit(fd, peer, listener.index)
         .map_err(|e| io::Error::other(format!("can't watch what was accepted ({e}): closed")))
 }
 

@@ -1,17 +1,24 @@
 //! The way out of a worker: what it still owes to its clients, and how it stops owing it.
 //!
 //! `begin` stops accepting; `step`, called every turn, serves last calls to their end, closes idle connections
-//! when their time has come, writes progress, and at the deadline cuts what is left and names it.
-//! Requests in flight end by themselves: their answers say `Connection: close` (`http::service`).
+//! when their time has come, and writes progress. There are two deadlines: at that of `grace` what is short
+//! is cut, at that of `long_lived_grace` what was meant to last is told to end, and a second later, or
+//! as soon as all have, the worker leaves. Requests in flight end by themselves: their answers say
+//! `Connection: close` (`http::service`). How what is left is ended is `parting`'s business.
 //! Never: closes a connection on which bytes wait to be read, before the deadline.
 
+pub mod parting;
+
 use super::accept::{Acceptor, Owner};
-use super::conns::{Conns, Retired};
+use super::conns::Conns;
 use super::lists::List;
+use super::moves::Retired;
 use crate::config::Idle;
+use crate::model::plan::GOODBYE;
 use crate::model::{Class, Generation, Moment};
-use crate::scoreboard::layout::{ACTIVE, CUT, MIGRATED_OUT};
-use slog::{info, warn};
+use crate::scoreboard::layout::{ACTIVE, LONG_LIVED, MIGRATED_OUT};
+use parting::{Whom, any_long_lived, part};
+use slog::info;
 use std::time::Duration;
 
 /// Idle connections are closed over this time, so that not all clients come back at once.
@@ -24,11 +31,15 @@ const CARE: Duration = Duration::from_secs(1);
 const FIRST_WORD: Duration = Duration::from_secs(1);
 /// Between two lines of progress.
 const LINE: Duration = Duration::from_secs(5);
+/// Between two looks for what is meant to last, before it matters here: the master wants to know.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What is asked of a drain.
 #[derive(Clone, Copy, Debug)]
 pub struct Terms {
     pub grace: Duration,
+    /// Not below `grace`.
+    pub long_lived: Duration,
     pub idle: Idle,
     pub final_stop: bool,
 }
@@ -37,7 +48,16 @@ pub struct Terms {
 #[derive(Debug)]
 pub struct Drain {
     generation: Generation,
+    /// When what is short is cut, and whether that has been done.
     deadline: Moment,
+    has_cut: bool,
+    /// When the rest is told to end.
+    end: Moment,
+    /// It has been; and when it is not waited for any longer.
+    parting: Option<Moment>,
+    /// There is something that is meant to last.
+    lasts: bool,
+    next_look: Moment,
     next_line: Moment,
     /// When idle connections begin to be closed, and the next portion of them.
     close_from: Moment,
@@ -49,20 +69,31 @@ pub struct Drain {
 pub struct Progress {
     /// Last calls that have ended.
     pub closed: Vec<Owner>,
-    /// Nothing is left: leave. Set at the deadline at the latest.
+    /// Leave; what is left has been counted. Set a second after the last deadline at the latest.
     pub done: bool,
 }
 
 impl Drain {
     pub fn begin(terms: &Terms, generation: Generation, now: Moment) -> Drain {
-        let deadline = now + terms.grace;
         let close_from = close_from(terms, now);
-        Drain { generation, deadline, next_line: now + LINE, close_from, next_portion: close_from }
+        Drain {
+            generation,
+            deadline: now + terms.grace,
+            has_cut: false,
+            end: now + terms.long_lived,
+            parting: None,
+            lasts: false,
+            next_look: now,
+            next_line: now + LINE,
+            close_from,
+            next_portion: close_from,
+        }
     }
 
     /// A second order: it may only shorten what is left.
     pub fn shorten(&mut self, terms: &Terms, now: Moment) {
         self.deadline = self.deadline.min(now + terms.grace);
+        self.end = self.end.min(now + terms.long_lived);
         let from = close_from(terms, now).min(late(self.deadline, now));
         if from < self.close_from {
             (self.close_from, self.next_portion) = (from, from);
@@ -71,16 +102,37 @@ impl Drain {
 
     /// When it has something to do without an event.
     pub fn next_due(&self, conns: &Conns) -> Moment {
-        let next = self.deadline.min(self.next_line);
+        if let Some(until) = self.parting {
+            return until;
+        }
+        let next = if self.has_cut { self.end } else { self.deadline }.min(self.next_line);
         if conns.parked() > 0 { next.min(self.next_portion) } else { next }
     }
 
     /// Does what is due.
     pub fn step(&mut self, conns: &mut Conns, acceptor: &mut Acceptor, now: Moment) -> Progress {
         let closed = acceptor.end_last_calls(conns, now);
-        if now >= self.deadline {
-            cut(conns);
-            return Progress { closed, done: true };
+        let done = match self.parting {
+            Some(until) => now >= until || all_gone(conns),
+            None => self.go_on(conns, acceptor, now),
+        };
+        Progress { closed, done }
+    }
+
+    fn go_on(&mut self, conns: &mut Conns, acceptor: &mut Acceptor, now: Moment) -> bool {
+        self.look(conns, now);
+        if now >= self.end || now >= self.deadline && !self.lasts {
+            part(conns, Whom::All);
+            if self.lasts {
+                // Who comes now would be let down: whoever serves these listeners next has more time.
+                acceptor.close_all(conns);
+                self.parting = Some(now + GOODBYE);
+            }
+            return !self.lasts;
+        }
+        if now >= self.deadline && !self.has_cut {
+            self.has_cut = true;
+            part(conns, Whom::Short);
         }
         if now >= self.next_portion {
             self.close_portion(conns, now);
@@ -89,7 +141,17 @@ impl Drain {
             self.next_line = now + LINE;
             info!(conns.shared.log, "{}", self.line(conns, now));
         }
-        Progress { closed, done: conns.open() == 0 && !acceptor.any() }
+        conns.open() == 0 && !acceptor.any()
+    }
+
+    /// Is there anything that is meant to last?
+    fn look(&mut self, conns: &Conns, now: Moment) {
+        if now < self.next_look.min(self.next_line).min(self.deadline) {
+            return;
+        }
+        self.next_look = now + LOOK;
+        self.lasts = any_long_lived(conns);
+        conns.shared.slot.flag(LONG_LIVED, self.lasts);
     }
 
     /// Closes this step's share of the idle connections.
@@ -121,9 +183,20 @@ impl Drain {
             self.generation,
             census(conns),
             conns.shared.slot.get(MIGRATED_OUT),
-            self.deadline.since(now).as_secs_f64()
+            if self.lasts { self.end } else { self.deadline }.since(now).as_secs_f64()
         )
     }
+}
+
+/// Whether everybody has gone after the goodbye. Where a connection outlives an event stream it goes now.
+fn all_gone(conns: &mut Conns) -> bool {
+    for list in [List::Idle, List::New] {
+        for key in conns.lists.members(&conns.reactor.sources, list) {
+            // One that asks something at this moment is answered, if that takes less than a second.
+            let (Retired::Yes | Retired::Served) = conns.retire(key);
+        }
+    }
+    conns.open() == 0
 }
 
 /// When idle connections are to be closed under these terms.
@@ -145,32 +218,5 @@ fn late(deadline: Moment, now: Moment) -> Moment {
 fn census(conns: &Conns) -> String {
     let of = |class: Class| conns.shared.slot.get(ACTIVE + class.index());
     let total: u64 = Class::ALL.into_iter().map(of).sum();
-    format!("{total} active ({})", by_class(of))
-}
-
-/// `45 http, 0 websocket, 0 sse, 0 grpc, 0 tcp`.
-fn by_class(of: impl Fn(Class) -> u64) -> String {
-    let order = [Class::Http, Class::Websocket, Class::Sse, Class::Grpc, Class::Tcp];
-    order.map(|class| format!("{} {}", of(class), class.word())).join(", ")
-}
-
-/// Closes everything at once. What had a request, or part of one, is counted and named.
-pub fn cut(conns: &mut Conns) -> u64 {
-    let now = conns.shared.engine.now();
-    let busy = conns.busy();
-    if !busy.is_empty() {
-        let oldest = busy.iter().filter_map(|key| conns.get(*key)).min_by_key(|conn| conn.since);
-        let oldest = oldest.map_or_else(String::new, |conn| {
-            format!("; the oldest was {} after {:.1}s", conn.who, now.since(conn.since).as_secs_f64())
-        });
-        let classes = by_class(|class| if class == Class::Http { busy.len() as u64 } else { 0 });
-        warn!(conns.shared.log, "cut off {} connections ({classes}){oldest}", busy.len());
-        conns.shared.slot.add(CUT, busy.len() as u64);
-    }
-    for list in [List::Active, List::Idle, List::New, List::Lingering] {
-        for key in conns.lists.members(&conns.reactor.sources, list) {
-            conns.close(key);
-        }
-    }
-    busy.len() as u64
+    format!("{total} active ({})", Class::census(of))
 }

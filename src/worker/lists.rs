@@ -20,6 +20,8 @@ pub enum List {
     Active,
     /// We have sent our FIN and wait for the client's.
     Lingering,
+    /// Bytes are passed on unread.
+    Tunnel,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,12 +34,12 @@ struct Ends {
 /// The ends of all lists.
 #[derive(Debug)]
 pub struct Lists {
-    ends: [Ends; 4],
+    ends: [Ends; 5],
 }
 
 impl Default for Lists {
     fn default() -> Self {
-        Lists { ends: [Ends { first: END, last: END, len: 0 }; 4] }
+        Lists { ends: [Ends { first: END, last: END, len: 0 }; 5] }
     }
 }
 
@@ -99,16 +101,18 @@ impl Lists {
     }
 
     /// Every member, oldest first.
+    pub fn walk<'a>(&self, sources: &'a Slab<Source>, list: List) -> impl Iterator<Item = usize> + use<'a> {
+        let some = |at: u32| (at != END).then_some(at as usize);
+        std::iter::successors(some(self.ends[list as usize].first), move |at| match sources.get(*at) {
+            Some(Source::Conn(conn)) => some(conn.next),
+            _ => None,
+        })
+    }
+
+    /// Every member, oldest first, so that they can be moved while they are gone through.
     pub fn members(&self, sources: &Slab<Source>, list: List) -> Vec<usize> {
         let mut members = Vec::with_capacity(self.len(list));
-        let mut at = self.ends[list as usize].first;
-        while at != END {
-            members.push(at as usize);
-            at = match sources.get(at as usize) {
-                Some(Source::Conn(conn)) => conn.next,
-                _ => END,
-            };
-        }
+        members.extend(self.walk(sources, list));
         members
     }
 }

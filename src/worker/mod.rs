@@ -1,23 +1,35 @@
 //! The life of a built-in worker, from the fork to its exit.
 //!
 //! `run` is what the master calls in the child's side of the fork; it never returns. `startup`
-//! changes the process, `turn` is the loop, `conns` the connections, `accept`, `drain` and `sweep`
-//! move them, `mailbox` talks to the master, `http` answers, `engine` knows nothing of all that.
+//! changes the process, `turn` is the loop, `conns` and `moves` the connections, `accept`, `opening`, `drain` and
+//! `sweep` move them, `mailbox` talks to the master, `http` answers, `tunnel` passes bytes on, `upstream` knows where
+//! to, `engine` knows nothing of all that.
+//! move them, `mailbox` talks to the master, `http` answers, `tls` encrypts, `engine` knows nothing of all that.
 //! Exit status: 0 left on purpose, 1 could not come up or go on, 101 a panic outside any connection.
 //! Never: imports `master`; touches a descriptor that is not in its `Inheritance`.
 
 pub mod accept;
+pub mod access_log;
 pub mod conns;
 pub mod drain;
 pub mod engine;
 pub mod http;
+pub mod job;
 pub mod lists;
 pub mod mailbox;
+pub mod moves;
+pub mod near;
+pub mod opening;
 pub mod orders;
+pub mod proxy_protocol;
+pub mod service;
 pub mod shared;
 pub mod startup;
 pub mod sweep;
+pub mod tls;
+pub mod tunnel;
 pub mod turn;
+pub mod upstream;
 pub mod who;
 
 #[cfg(test)]

@@ -5,11 +5,13 @@
 
 use super::accept::{Offer, Owner};
 use super::turn::Worker;
+use crate::config::{Address, Listen};
 use crate::model::Moment;
 use crate::sys::{listen, shm};
 use crate::wire::order::Order;
 use crate::wire::report::Report;
 use slog::{error, info, warn};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// The most a status document may be, bytes.
@@ -36,6 +38,11 @@ impl Worker {
                 Some(fd) => self.sink.reopen(fd),
                 None => warn!(self.shared.log, "told to reopen the log, but no descriptor came"),
             },
+            Order::ReopenAccessLog => match (fds.into_iter().next(), &self.shared.access_log) {
+                (Some(fd), Some(access_log)) => access_log.reopen(fd),
+                (None, _) => warn!(self.shared.log, "told to reopen the access log, but no descriptor came"),
+                (Some(_), None) => warn!(self.shared.log, "told to reopen an access log, but there is none"),
+            },
             Order::Status => self.deliver_status(fds, now),
         }
     }
@@ -47,9 +54,10 @@ impl Worker {
         }
         let mut served = false;
         for fd in fds {
-            let tcp = listen::local_address(fd.as_fd()).is_ok();
+            let address = listen::local_address(fd.as_fd()).ok();
+            let (tcp, index) = (address.is_some(), self.place_of(address));
             let last_call = matches!(owner, Owner::Rites(_));
-            let offer = Offer { fd, owner, index: 0, exclusive: false, tcp, last_call };
+            let offer = Offer { fd, owner, index, exclusive: false, tcp, last_call };
             match self.acceptor.add(&mut self.conns, offer) {
                 Ok(()) => served = true,
                 Err(e) => error!(self.shared.log, "can't serve a listener for {owner:?}: {e}"),
@@ -61,6 +69,21 @@ impl Worker {
             // The master waits for it.
             self.report(&Report::Closed { rites: Some(id) });
         }
+    }
+
+    /// The place among the service's listeners of one that came through the channel.
+    ///
+    /// A port that the kernel chose is known by its IP address, unix sockets by being the only ones that have none: a
+    /// service whose listeners can't be told apart so serves them by the same rules, or the first that fits.
+    fn place_of(&self, address: Option<SocketAddr>) -> usize {
+        let fits = |listen: &Listen, exactly: bool| match (&listen.address, address) {
+            (Address::Tcp(of), Some(is)) => *of == is || !exactly && of.port() == 0 && of.ip() == is.ip(),
+            (Address::Unix(_) | Address::Abstract(_), None) => true,
+            _ => false,
+        };
+        let listeners = || self.service.listen.iter();
+        let found = listeners().position(|listen| fits(listen, true));
+        found.or_else(|| listeners().position(|listen| fits(listen, false))).unwrap_or(0)
     }
 
     fn deliver_status(&mut self, fds: Vec<OwnedFd>, now: Moment) {

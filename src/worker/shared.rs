@@ -2,8 +2,11 @@
 //!
 //! Made once by `turn::serve`, held in an `Rc`. The loop sets the flags; futures read them at the moment they answer.
 
+use super::access_log::AccessLog;
 use super::engine::Handle;
 use super::http::status::Desk;
+use super::tunnel::half::Pipes;
+use crate::scoreboard::layout::UNLOGGED;
 use crate::scoreboard::slot::Slot;
 use std::cell::Cell;
 use std::rc::Rc;
@@ -13,12 +16,16 @@ pub struct Shared {
     pub engine: Rc<Handle>,
     pub slot: Slot,
     pub log: slog::Logger,
+    /// A line for each request; `None` where nobody wants one.
+    pub access_log: Option<AccessLog>,
     /// Answers carry `Connection: close` from now on.
     pub draining: Cell<bool>,
     /// `health = "ready"` answers 503.
     pub unready: Cell<bool>,
     /// Where `status` routes get their document.
     pub status: Desk,
+    /// What tunnels splice through.
+    pub pipes: Pipes,
     /// Idle connections that hyper is kept for.
     warm: Cell<usize>,
 }
@@ -27,9 +34,22 @@ pub struct Shared {
 const WARM: usize = 128;
 
 impl Shared {
-    pub fn new(engine: Rc<Handle>, slot: Slot, log: slog::Logger) -> Shared {
+    pub fn new(engine: Rc<Handle>, slot: Slot, log: slog::Logger, access_log: Option<AccessLog>) -> Shared {
         let (draining, unready) = (Cell::new(false), Cell::new(false));
-        Shared { engine, slot, log, draining, unready, status: Desk::default(), warm: Cell::new(0) }
+        let (status, pipes, warm) = (Desk::default(), Pipes::default(), Cell::new(0));
+        Shared { engine, slot, log, access_log, draining, unready, status, pipes, warm }
+    }
+
+    /// Writes a turn's lines of the access log; with `last`, all there will be.
+    pub fn flush_access_log(&self, last: bool) {
+        if let Some(access_log) = &self.access_log {
+            if last {
+                access_log.finish()
+            } else {
+                access_log.flush()
+            }
+            self.slot.set(UNLOGGED, access_log.dropped());
+        }
     }
 
     /// Lets one more idle connection keep hyper, if there is room and nobody wants us to let go.

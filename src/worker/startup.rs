@@ -38,8 +38,8 @@ impl From<std::io::Error> for Failed {
 
 /// Closes what is the master's: its epoll set, its other channels, other seats' listeners.
 pub fn keep_only_own(inheritance: &Inheritance) -> Result<(), Failed> {
-    let Inheritance { listeners, channel, slot, log, .. } = inheritance;
-    let own = [channel, slot, log].into_iter().chain(listeners).map(AsRawFd::as_raw_fd);
+    let Inheritance { listeners, channel, slot, log, access_log, .. } = inheritance;
+    let own = [channel, slot, log].into_iter().chain(access_log).chain(listeners).map(AsRawFd::as_raw_fd);
     Ok(fd::close_all_except(&own.collect::<Vec<_>>())?)
 }
 
@@ -53,7 +53,7 @@ pub fn name_of(inheritance: &Inheritance) -> String {
 pub fn settle(inheritance: Inheritance, log: Logger, sink: Sink) -> Result<Setup, Failed> {
     let Inheritance { seat, generation, service, config, listeners, channel, slot, drop_privileges, .. } =
         inheritance;
-    let trial = inheritance.trial;
+    let (trial, tickets, access_log) = (inheritance.trial, inheritance.tickets, inheritance.access_log);
     image::at(if trial { image::Step::CandidateWorker } else { image::Step::Worker });
     obey_limits(&service.limits, &log)?;
     place(&service, seat, &log)?;
@@ -78,7 +78,20 @@ pub fn settle(inheritance: Inheritance, log: Logger, sink: Sink) -> Result<Setup
     pages.set(PID, process::pid().unsigned_abs().into());
     pages.set_state(State::Starting);
     let signals = Some(SignalFd::new(&[number_of(Word::Terminate), number_of(Word::Quit)])?);
-    Ok(Setup { seat, generation, service, listeners, channel, slot: pages, log, sink, signals, trial })
+    Ok(Setup {
+        seat,
+        generation,
+        service,
+        listeners,
+        channel,
+        slot: pages,
+        log,
+        sink,
+        access_log,
+        signals,
+        tickets,
+        trial,
+    })
 }
 
 /// The number of a signal of the one table; 0, which is no signal, can't come out.

@@ -4,16 +4,21 @@
 //! are looked at. Active ones are walked: a head that takes too long is answered with 408 (the deadline
 //! of its first byte stands, however it trickles), a silent body too; who takes no byte of the answer is closed.
 
-use super::conns::{Conns, LINGER, Retired};
+use super::conns::Conns;
 use super::http::Http;
 use super::http::talk::Talk;
 use super::lists::List;
+use super::moves::{LINGER, Retired};
+use super::service::Service;
 use crate::model::Moment;
 use crate::scoreboard::layout::ERRORS;
 use std::time::Duration;
 
 /// Between two sweeps: an idle worker wakes no more often.
 pub const TICK: Duration = Duration::from_millis(500);
+
+/// How long a TCP connection may take to get through the door.
+const OPENING: Duration = Duration::from_secs(30);
 
 const TIMEOUT: &[u8] = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 
@@ -24,11 +29,29 @@ enum Late {
     Request,
     /// It does not read.
     Answer,
+    /// HTTP/2 without a stream for too long: it is told that no more are taken.
+    Streamless,
 }
 
 /// Closes what has waited too long.
-pub fn sweep(conns: &mut Conns, http: &Http, now: Moment) {
-    let limits = [(List::New, http.header_timeout), (List::Idle, http.keep_alive), (List::Lingering, LINGER)];
+pub fn sweep(conns: &mut Conns, service: &Service, now: Moment) {
+    service.sweep(now);
+    for key in conns.lists.members(&conns.reactor.sources, List::Tunnel) {
+        if conns.tube(key).is_some_and(|tube| now.since(tube.moved.get()) >= tube.idle_timeout) {
+            conns.close(key);
+        }
+    }
+    expire(conns, List::Lingering, LINGER, now);
+    if let Service::Tcp(_) = service {
+        expire(conns, List::New, OPENING, now);
+    }
+    if let Service::Http(http) = service {
+        sweep_http(conns, http, now);
+    }
+}
+
+fn sweep_http(conns: &mut Conns, http: &Http, now: Moment) {
+    let limits = [(List::New, http.header_timeout), (List::Idle, http.keep_alive)];
     for (list, limit) in limits {
         expire(conns, list, limit, now);
     }
@@ -36,13 +59,24 @@ pub fn sweep(conns: &mut Conns, http: &Http, now: Moment) {
     for key in conns.lists.members(&conns.reactor.sources, List::Active) {
         let Some(late) = conns.talk(key).and_then(|talk| overdue(talk, http, now)) else { continue };
         let slot = &conns.shared.slot;
-        slot.add(ERRORS, 1);
         match late {
             Late::Request => {
-                slot.response(408);
+                slot.add(ERRORS, 1);
+                if let Some(talk) = conns.talk(key) {
+                    talk.refused(408);
+                }
                 conns.interrupt(key, TIMEOUT);
             }
-            Late::Answer => conns.close(key),
+            Late::Answer => {
+                slot.add(ERRORS, 1);
+                conns.close(key);
+            }
+            Late::Streamless => {
+                if let Some(talk) = conns.talk(key) {
+                    talk.ending.set(true);
+                }
+                conns.nudge(key);
+            }
         }
     }
 }
@@ -54,9 +88,12 @@ fn expire(conns: &mut Conns, list: List, limit: Duration, now: Moment) {
         }
         match list {
             List::Lingering => conns.close(key),
-            List::New | List::Idle | List::Active => {
-                let (Retired::Yes | Retired::Served) = conns.retire(key);
-            }
+            List::New | List::Idle | List::Active | List::Tunnel => match conns.retire(key) {
+                Retired::Yes => {}
+                // One that is still at the door stays where it was in the list.
+                Retired::Served if conns.lists.first(list) == Some(key) => conns.close(key),
+                Retired::Served => {}
+            },
         }
     }
 }
@@ -64,6 +101,9 @@ fn expire(conns: &mut Conns, list: List, limit: Duration, now: Moment) {
 fn overdue(talk: &Talk, http: &Http, now: Moment) -> Option<Late> {
     if talk.io.stuck_since().is_some_and(|since| now.since(since) >= http.write_timeout) {
         return Some(Late::Answer);
+    }
+    if talk.streamless_since().is_some_and(|since| now.since(since) >= http.keep_alive) {
+        return Some(Late::Streamless);
     }
     let head = talk.waits_for_head().is_some_and(|since| now.since(since) >= http.header_timeout);
     let body = talk.waits_for_body().is_some_and(|since| now.since(since) >= http.body_timeout);

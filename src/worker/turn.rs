@@ -6,21 +6,27 @@
 //! every answer given after it; then new connections.
 
 use super::accept::{Acceptor, Offer, Owner};
+use super::access_log::{AccessLog, Author};
 use super::conns::{Conns, Source};
-use super::drain::{Drain, Terms, cut};
+use super::drain::parting::{Whom, any_long_lived, close_all, part};
+use super::drain::{Drain, Terms};
 use super::engine::Handle;
+use super::engine::helpers::Helpers;
 use super::engine::reactor::{Reactor, Ready};
 use super::engine::task::Tasks;
-use super::http::Http;
-use super::http::routes::Tokens;
-use super::http::serve::Serve;
+use super::engine::wires::WIRE;
+use super::http::routes::{Means, Tokens};
+use super::job::{Job, LOOSE};
 use super::mailbox::{Mail, Mailbox};
+use super::opening::Door;
+use super::service::Service;
 use super::shared::Shared;
 use super::startup::word_of;
 use super::sweep::{TICK, sweep};
-use crate::config::{Accept, Address, Kind, Service};
+use super::tls::Keyring;
+use crate::config::{self, Accept, Address};
 use crate::log::Sink;
-use crate::model::{Generation, Moment, Seat};
+use crate::model::{Generation, Moment, Seat, TicketSecret};
 use crate::scoreboard::layout::{IDLE, PID, State};
 use crate::scoreboard::slot::Slot;
 use crate::sys::signal::{SignalFd, Word};
@@ -38,15 +44,19 @@ use std::time::Duration;
 pub struct Setup {
     pub seat: Seat,
     pub generation: Generation,
-    pub service: Service,
+    pub service: config::Service,
     /// One per `service.listen`, in that order.
     pub listeners: Vec<OwnedFd>,
     pub channel: OwnedFd,
     pub slot: Slot,
     pub log: Logger,
     pub sink: Sink,
+    /// Where the lines of `service.access_log` go.
+    pub access_log: Option<OwnedFd>,
     /// TERM and QUIT; `None` where the process's signals are somebody else's.
     pub signals: Option<SignalFd>,
+    /// What session tickets are made with.
+    pub tickets: TicketSecret,
     /// It takes no listener, says ready and ends.
     pub trial: bool,
 }
@@ -57,11 +67,12 @@ pub struct Worker {
     pub acceptor: Acceptor,
     mailbox: Mailbox,
     signals: Option<SignalFd>,
-    http: Rc<Http>,
+    work: Service,
+    keyring: Keyring,
     pub shared: Rc<Shared>,
     pub sink: Sink,
     generation: Generation,
-    service: Service,
+    pub service: config::Service,
     pub drain: Option<Drain>,
     next_tick: Moment,
     /// Set when the worker is to leave: its exit status.
@@ -71,20 +82,31 @@ pub struct Worker {
 }
 
 /// Serves until the worker is told to leave, or has nothing left to wait for. The exit status.
-pub fn serve(setup: Setup) -> i32 {
-    let Setup { seat, generation, service, listeners, channel, slot, log, sink, signals, trial } = setup;
+pub fn serve(mut setup: Setup) -> i32 {
+    let access_log = access_log(&mut setup);
+    let Setup { seat, generation, service, listeners, channel, slot, log, sink, signals, .. } = setup;
+    let keyring = Keyring::new(setup.tickets, || Moment(clock::monotonic_ns()));
     let mut mailbox = Mailbox::new(channel);
     let engine = match Engine::new(&mailbox, signals.as_ref()) {
         Ok(engine) => engine,
         Err(e) => return give_up(&mut mailbox, &log, &e),
     };
-    let Kind::Http(config) = &service.kind;
-    let tokens = Tokens { pid: process::pid(), generation: generation.0, seat: seat.0 };
-    let http = Rc::new(Http::new(config, &tokens));
     let Engine { reactor, tasks, handle } = engine;
+    let tokens = Tokens { pid: process::pid(), generation: generation.0, seat: seat.0 };
+    let helpers = Rc::new(Helpers::new());
+    let means = Means { tokens, engine: handle.clone(), helpers, log: log.clone() };
+    let work = match Service::new(&service.kind, &means) {
+        Ok(work) => work,
+        Err(why) => return give_up(&mut mailbox, &log, &io::Error::other(why)),
+    };
     let next_tick = handle.now() + TICK;
-    let shared = Rc::new(Shared::new(handle, slot, log));
-    let conns = Conns::new(reactor, tasks, shared.clone(), http.clone());
+    let shared = Rc::new(Shared::new(handle, slot, log, access_log));
+    let doors = service.listen.iter().map(|listen| Door::new(listen, &service.kind, &keyring));
+    let doors = match doors.collect::<Result<Vec<Door>, String>>() {
+        Ok(doors) => doors,
+        Err(why) => return give_up(&mut mailbox, &shared.log, &io::Error::other(why)),
+    };
+    let conns = Conns::new(reactor, tasks, shared.clone(), work.clone(), doors);
     let acceptor = Acceptor::new(service.connections as usize, ceiling(listeners.len(), &shared.log));
     let (drain, leave) = (None, None);
     let mut worker = Worker {
@@ -92,7 +114,8 @@ pub fn serve(setup: Setup) -> i32 {
         acceptor,
         mailbox,
         signals,
-        http,
+        work,
+        keyring,
         shared,
         sink,
         generation,
@@ -102,7 +125,7 @@ pub fn serve(setup: Setup) -> i32 {
         leave,
         master: process::parent_pid(),
     };
-    if trial {
+    if setup.trial {
         worker.report(&Report::Ready);
         return 0;
     }
@@ -110,6 +133,16 @@ pub fn serve(setup: Setup) -> i32 {
         Ok(()) => worker.live(),
         Err(e) => give_up(&mut worker.mailbox, &worker.shared.log, &e),
     }
+}
+
+/// The access log of a worker that is to have one.
+fn access_log(setup: &mut Setup) -> Option<AccessLog> {
+    let fd = setup.access_log.take()?;
+    let Setup { seat, generation, service, log, .. } = setup;
+    let format = service.access_log.as_ref()?.format;
+    let (generation, seat) = (generation.0, seat.0);
+    let author = Author { service: &service.name, generation, seat, pid: process::pid() };
+    Some(AccessLog::new(fd, format, &author, log.clone()))
 }
 
 /// Descriptors that connections leave to everything else: the loop's own, and those that come with orders.
@@ -139,7 +172,7 @@ fn give_up(mailbox: &mut Mailbox, log: &Logger, error: &io::Error) -> i32 {
 /// The parts of a loop, joined.
 struct Engine {
     reactor: Reactor<Source>,
-    tasks: Tasks<Serve>,
+    tasks: Tasks<Job>,
     handle: Rc<Handle>,
 }
 
@@ -179,6 +212,7 @@ impl Worker {
     fn live(&mut self) -> i32 {
         loop {
             if let Some(status) = self.leave {
+                close_all(&mut self.conns);
                 self.depart();
                 return status;
             }
@@ -204,7 +238,11 @@ impl Worker {
             self.event(ready, now);
         }
         self.conns.reactor.done(batch);
+        self.shared.engine.wires.recycle();
         self.shared.engine.timers.borrow_mut().fire(now);
+        for loose in self.shared.engine.take_spawned() {
+            self.conns.tasks.spawn(LOOSE, Job::Loose(loose));
+        }
         let ready = self.conns.tasks.take_ready();
         for id in &ready {
             if let Some((key, end)) = self.conns.tasks.poll(*id) {
@@ -215,17 +253,22 @@ impl Worker {
         self.acceptor.turn(&mut self.conns, now);
         if now >= self.next_tick {
             self.next_tick = now + TICK;
-            sweep(&mut self.conns, &self.http, now);
+            sweep(&mut self.conns, &self.work, now);
+            self.keyring.advance();
         }
         if self.shared.status.take_question(now) {
             self.mailbox.send(&Report::StatusWanted, &self.shared.log);
         }
         self.step_drain(now);
         self.mailbox.flush(&self.shared.log);
+        self.shared.flush_access_log(false);
         self.sink.flush();
     }
 
     fn event(&mut self, ready: &Ready, now: Moment) {
+        if ready.key & WIRE != 0 {
+            return self.shared.engine.wires.event(ready);
+        }
         match self.conns.reactor.sources.get(ready.key) {
             Some(Source::Conn(_)) => self.conns.event(ready),
             Some(Source::Listener(id)) => self.acceptor.event(*id, ready),
@@ -287,7 +330,8 @@ impl Worker {
 
     pub fn begin_drain(&mut self, order: &order::Drain, now: Moment) {
         let grace = Duration::from_millis(order.grace_ms);
-        let terms = Terms { grace, idle: order.idle, final_stop: order.final_stop };
+        let long_lived = Duration::from_millis(order.long_lived_ms).max(grace);
+        let terms = Terms { grace, long_lived, idle: order.idle, final_stop: order.final_stop };
         if order.unready {
             self.shared.unready.set(true);
         }
@@ -303,24 +347,26 @@ impl Worker {
     fn drain_by_itself(&mut self, now: Moment) {
         self.shared.unready.set(true);
         self.acceptor.last_call(&mut self.conns, &[], now);
-        let drain = self.service.drain;
-        let terms = Terms { grace: drain.grace, idle: drain.idle, final_stop: false };
+        let config::Drain { grace, long_lived_grace, idle, .. } = self.service.drain;
+        let terms = Terms { grace, long_lived: long_lived_grace.max(grace), idle, final_stop: false };
         self.drain_with(&terms, "by itself", now);
     }
 
     fn drain_with(&mut self, terms: &Terms, why: &str, now: Moment) {
         self.shared.draining.set(true);
         self.conns.chill(now);
+        self.conns.announce();
         self.shared.slot.set_state(State::Draining);
         match &mut self.drain {
             Some(drain) => drain.shorten(terms, now),
             None => {
+                let left = if any_long_lived(&self.conns) { terms.long_lived } else { terms.grace };
                 info!(
                     self.shared.log,
                     "draining ({why}): {} connections, {} of them idle, {:.1}s left",
                     self.conns.open(),
                     self.shared.slot.get(IDLE),
-                    terms.grace.as_secs_f64()
+                    left.as_secs_f64()
                 );
                 self.drain = Some(Drain::begin(terms, self.generation, now));
             }
@@ -348,8 +394,9 @@ impl Worker {
         }
     }
 
+    /// Ends what is left; the rest of this turn is theirs who have something to say.
     pub fn stop(&mut self) {
-        cut(&mut self.conns);
+        part(&mut self.conns, Whom::All);
         self.leave = Some(0);
     }
 
@@ -357,6 +404,7 @@ impl Worker {
     fn depart(&mut self) {
         let slot = &self.shared.slot;
         slot.set_state(State::Leaving);
+        self.shared.flush_access_log(true);
         let cut = slot.get(crate::scoreboard::layout::CUT);
         self.mailbox.send(&Report::Leaving { cut }, &self.shared.log);
         info!(self.shared.log, "leaving: {cut} connections were cut off");

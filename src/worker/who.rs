@@ -2,7 +2,7 @@
 
 use crate::sys::net::Peer;
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// The peer's address in nineteen bytes.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +24,50 @@ impl Who {
     }
 }
 
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Who {
+    /// As it was made from.
+    pub fn peer(&self) -> Peer {
         let ip = Ipv6Addr::from(self.ip);
         match self.family {
-            4 => write!(f, "{}:{}", ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4), self.port),
-            6 => write!(f, "[{ip}]:{}", self.port),
+            4 => {
+                Peer::Tcp(SocketAddr::new(ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4), self.port))
+            }
+            6 => Peer::Tcp(SocketAddr::new(IpAddr::V6(ip), self.port)),
+            _ => Peer::Unix,
+        }
+    }
+
+    /// Its address without the port: `127.0.0.1`, `2001:db8::1`, `unix`.
+    pub fn host(&self) -> Host {
+        Host(*self)
+    }
+
+    /// `None` for who came over a unix socket.
+    pub fn port(&self) -> Option<u16> {
+        matches!(self.family, 4 | 6).then_some(self.port)
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.family {
+            4 => write!(f, "{}:{}", self.host(), self.port),
+            6 => write!(f, "[{}]:{}", self.host(), self.port),
+            _ => f.write_str("unix"),
+        }
+    }
+}
+
+/// A `Who` shown without its port.
+#[derive(Clone, Copy, Debug)]
+pub struct Host(Who);
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ip = Ipv6Addr::from(self.0.ip);
+        match self.0.family {
+            4 => write!(f, "{}", ip.to_ipv4_mapped().map_or(IpAddr::V6(ip), IpAddr::V4)),
+            6 => write!(f, "{ip}"),
             _ => f.write_str("unix"),
         }
     }
@@ -41,9 +79,17 @@ mod tests {
 
     #[test]
     fn peers_are_named_as_people_write_them() {
-        for text in ["127.0.0.1:80", "[2001:db8::1]:443"] {
-            assert_eq!(Who::new(Peer::Tcp(text.parse().unwrap())).to_string(), text);
+        for (text, host, port) in
+            [("127.0.0.1:80", "127.0.0.1", 80), ("[2001:db8::1]:443", "2001:db8::1", 443)]
+        {
+            let who = Who::new(Peer::Tcp(text.parse().unwrap()));
+            assert_eq!((who.to_string().as_str(), who.host().to_string().as_str()), (text, host));
+            assert_eq!(who.port(), Some(port));
         }
-        assert_eq!(Who::new(Peer::Unix).to_string(), "unix");
+        let who = Who::new(Peer::Unix);
+        assert_eq!(
+            (who.to_string(), who.host().to_string(), who.port()),
+            ("unix".into(), "unix".into(), None)
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! `service.listen`: addresses as text or tables, and which options an address can have.
 
 use super::master::{group_id, user_id};
-use super::name;
+use super::{name, tls};
 use crate::config::notes::At;
 use crate::config::read::{Section, must_be};
 use crate::config::resolve::Resolver;
@@ -96,6 +96,8 @@ fn with_options(
             Some(text) => owner(text, machine),
             None => Err(must_be(kind, value)),
         }),
+        proxy_protocol: options.switch("proxy_protocol").unwrap_or_default(),
+        tls: tls::tls(options, machine),
         address,
     }
 }

@@ -25,6 +25,8 @@ pub(super) fn master(section: &Section<'_>, log_section: &Section<'_>, machine: 
         rollout: rollout(&section.table("rollout")),
         watchdog: section.duration("watchdog").unwrap_or_default(),
         log: log(log_section),
+        // `access_log` fills it in, together with those of the services.
+        access_log: None,
     }
 }
 

@@ -5,11 +5,16 @@
 //! instead. One file per part of the config; `conflicts` compares services with each other.
 //! Never: reads files, asks the machine except through the `Resolver`.
 
+mod access_log;
 mod conflicts;
 mod http;
 mod listen;
 mod master;
+mod route;
 mod service;
+mod tcp;
+mod tls;
+mod upstream;
 
 use super::notes::{At, Notes};
 use super::read::{Layer, Section};
@@ -37,9 +42,10 @@ pub(super) fn config<'a>(
     let root = Section::new(notes, "", start, layers);
     let master_section = root.table("master");
     let log_section = master_section.table("log");
-    let master = master::master(&master_section, &log_section, machine);
+    let mut master = master::master(&master_section, &log_section, machine);
     let sections = root.tables("service");
-    let found: Vec<Found> = sections.iter().map(|section| service::service(section, machine)).collect();
+    let mut found: Vec<Found> = sections.iter().map(|section| service::service(section, machine)).collect();
+    let access_logs = access_log::settle(&master_section, &mut master, &sections, &mut found);
     conflicts::note(notes, &found);
     let mut files = conflicts::files_of_listeners(&found);
     for (key, path, section) in [
@@ -51,6 +57,7 @@ pub(super) fn config<'a>(
             files.push(conflicts::Claimed { path, by: section.row(key).path, at: section.at_key(key) });
         }
     }
+    files.extend(access_logs.iter().map(access_log::Asked::claim));
     conflicts::note_paths(notes, &files);
     Config { path, checksum, master, services: found.into_iter().map(|found| found.service).collect() }
 }

@@ -1,12 +1,13 @@
-//! One `[[service]]`: its pool, limits, drain and restart rules. Listeners and routes are their
-//! own files.
+//! One `[[service]]`: its pool, limits, drain and restart rules. Listeners and what its workers do
+//! have files of their own.
 
-use super::{Found, http, listen, name};
+use super::{Found, http, listen, name, tcp};
 use crate::config::key::Type;
 use crate::config::read::{Section, integer, must_be};
 use crate::config::resolve::Resolver;
 use crate::config::types::{Affinity, Drain, Idle, Kind, Limits, Pool, Restart, Service};
 use crate::config::values::{self, Wrong};
+use std::time::Duration;
 use toml::de::DeValue;
 
 pub(super) fn service(section: &Section<'_>, machine: &dyn Resolver) -> Found {
@@ -21,19 +22,34 @@ pub(super) fn service(section: &Section<'_>, machine: &dyn Resolver) -> Found {
         drain: drain(&section.table("drain")),
         restart: restart(&section.table("restart")),
         limits: limits(&section.table("limits"), connections, machine),
-        kind: kind(section),
+        kind: kind(section, machine),
+        // `access_log` fills it in, together with the master's.
+        access_log: None,
         name,
     };
     Found { service, name_at: section.at_key("name"), listen_at }
 }
 
-fn kind(section: &Section<'_>) -> Kind {
-    if !section.has("http") {
-        let hint = "add http = { route = [...] }".to_owned();
-        section.notes.error(section.at, "[[service]] does not say what its workers do", Some(hint));
-        return Kind::Http(http::nothing());
+/// What its workers do; of what is written, all is checked.
+fn kind(section: &Section<'_>, machine: &dyn Resolver) -> Kind {
+    let http = section.has("http").then(|| http::http(&section.table("http"), machine));
+    let tcp = section.has("tcp").then(|| tcp::tcp(&section.table("tcp")));
+    match (http, tcp) {
+        (Some(http), None) => Kind::Http(http),
+        (None, Some(tcp)) => Kind::Tcp(tcp),
+        (Some(http), Some(_)) => {
+            let message = "a service has exactly one of http and tcp; this one has both";
+            let hint = "make it two services, each with addresses of its own".to_owned();
+            section.notes.error(section.at_key("tcp"), message, Some(hint));
+            Kind::Http(http)
+        }
+        (None, None) => {
+            let message = "[[service]] does not say what its workers do";
+            let hint = "add http = { route = [...] } or tcp = { proxy = { upstream = [...] } }".to_owned();
+            section.notes.error(section.at, message, Some(hint));
+            Kind::Http(http::nothing())
+        }
     }
-    Kind::Http(http::http(&section.table("http")))
 }
 
 fn workers(section: &Section<'_>, machine: &dyn Resolver) -> Pool {
@@ -63,9 +79,20 @@ fn cpus(machine: &dyn Resolver) -> Result<Vec<usize>, Wrong> {
     machine.cpus().map_err(|error| Wrong::new(format!("the CPUs of this machine cannot be counted: {error}")))
 }
 
+/// `long_lived_grace` where it is not written and `grace` is not longer.
+const LONG_LIVED: Duration = Duration::from_secs(300);
+
 fn drain(section: &Section<'_>) -> Drain {
+    let grace = section.duration("grace").unwrap_or_default();
+    let long_lived = section.duration("long_lived_grace");
+    if let Some(long) = long_lived.filter(|long| *long < grace) {
+        let [long, grace] = [long, grace].map(values::duration_text);
+        let message = format!("service.drain.long_lived_grace: \"{long}\" is below grace, \"{grace}\"");
+        section.notes.error(section.at_key("long_lived_grace"), message, None);
+    }
     Drain {
-        grace: section.duration("grace").unwrap_or_default(),
+        grace,
+        long_lived_grace: long_lived.unwrap_or(LONG_LIVED).max(grace),
         delay: section.duration("delay").unwrap_or_default(),
         idle: section.word("idle").unwrap_or(Idle::Announce),
     }

@@ -1,14 +1,12 @@
-//! The rows of `service.http` and its routes. Order here is order in the man page.
+//! The rows of `service.http`, but for what its routes hold. Order here is order in the man page.
 
-use super::{ANY_TIME, KIB, SOME_TIME, key};
-use crate::config::key::Default::{Absent, Required, Toml};
-use crate::config::key::Reload::{Identity, Workers};
+use super::{KIB, NONE, SOME_TIME, key};
+use crate::config::key::Default::{Required, Toml};
+use crate::config::key::Reload::Workers;
 use crate::config::key::{Row, Type};
-use crate::config::types::Health;
-use crate::config::words::{StatusForm, words_of};
 
 pub(super) static ROWS: &[Row] = &[
-    key("service.http", Type::Table, Required { example: "{}" }, Workers, "Built-in HTTP workers."),
+    key("service.http", Type::Table, NONE, Workers, "Built-in HTTP workers."),
     key(
         "service.http.header_timeout",
         SOME_TIME,
@@ -56,76 +54,27 @@ pub(super) static ROWS: &[Row] = &[
         Type::Size { min: 0, max: i64::MAX as u64 },
         Toml("\"1MiB\""),
         Workers,
-        "Bytes of a request body that masterd reads itself; a longer one is answered with 413.",
+        "Bytes of a request body that masterd reads itself; a longer one is answered with 413. What is passed on to an upstream has no limit.",
+    ),
+    key(
+        "service.http.http2",
+        Type::Switch,
+        Toml("true"),
+        Workers,
+        "Whether HTTP/2 is spoken to clients that ask for it: by ALPN where there is TLS, else by beginning with its preface. HTTP/1 always is.",
+    ),
+    key(
+        "service.http.max_streams",
+        Type::Integer { min: 1, max: 10_000 },
+        Toml("128"),
+        Workers,
+        "Requests that a client may have under way at once in one HTTP/2 connection.",
     ),
     key(
         "service.http.route",
         Type::Tables,
         Required { example: "[]" },
         Workers,
-        "What to answer where. Routes with the request's host go before those without one, and among them the longest path that the request's path begins with wins. Each route has exactly one of `respond`, `health` and `status`.",
-    ),
-    key(
-        "service.http.route.path",
-        Type::Text,
-        Required { example: "\"/\"" },
-        Identity,
-        "The beginning of the request's path; starts with `/`.",
-    ),
-    key(
-        "service.http.route.host",
-        Type::Text,
-        Absent { means: "every host", example: "\"example.com\"" },
-        Identity,
-        "The request's host, without port; case does not matter.",
-    ),
-    key(
-        "service.http.route.respond",
-        Type::Table,
-        Absent { means: "none", example: "{ body = \"hello\\n\" }" },
-        Workers,
-        "A fixed answer, made by the worker itself.",
-    ),
-    key(
-        "service.http.route.respond.status",
-        Type::Integer { min: 200, max: 599 },
-        Toml("200"),
-        Workers,
-        "The status code.",
-    ),
-    key(
-        "service.http.route.respond.body",
-        Type::Text,
-        Toml("\"\""),
-        Workers,
-        "The body. {pid}, {generation} and {seat} are replaced; other braces are left alone.",
-    ),
-    key(
-        "service.http.route.respond.headers",
-        Type::Headers,
-        Toml("{}"),
-        Workers,
-        "Headers to send, { Name = \"value\" }. Those that frame the message (Content-Length, Transfer-Encoding, Connection) are masterd's own.",
-    ),
-    key(
-        "service.http.route.respond.delay",
-        ANY_TIME,
-        Toml("\"0s\""),
-        Workers,
-        "How long to wait before answering.",
-    ),
-    key(
-        "service.http.route.health",
-        Type::Word(words_of::<Health>),
-        Absent { means: "none", example: "\"ready\"" },
-        Workers,
-        "\"live\" answers 200 as long as a worker runs. \"ready\" answers 503 when the service is stopping, drained, or has no worker that is ready.",
-    ),
-    key(
-        "service.http.route.status",
-        Type::Word(words_of::<StatusForm>),
-        Absent { means: "none", example: "\"json\"" },
-        Workers,
-        "Shows what `masterd status --json` prints.",
+        "What to answer where. Routes with the request's host go before those without one, and among them the longest path that the request's path begins with wins. Each route has exactly one of `respond`, `proxy`, `redirect`, `files`, `health` and `status`.",
     ),
 ];

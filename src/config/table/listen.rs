@@ -2,7 +2,7 @@
 
 use super::{ANY_TIME, key};
 use crate::config::key::Default::{Absent, Required, Toml};
-use crate::config::key::Reload::{Identity, Kept, Master, Socket};
+use crate::config::key::Reload::{Identity, Kept, Master, Socket, Workers};
 use crate::config::key::{Row, Type};
 use crate::config::types::Accept;
 use crate::config::words::words_of;
@@ -76,5 +76,12 @@ pub(super) static ROWS: &[Row] = &[
         Absent { means: "the user that masterd runs as", example: "\"www-data:www-data\"" },
         Socket,
         "Owner of a socket file. Giving a file away needs root.",
+    ),
+    key(
+        "service.listen.proxy_protocol",
+        Type::Switch,
+        Toml("false"),
+        Workers,
+        "Whether every connection begins with a PROXY protocol header, version 1 or 2, which tells who the client is. One that does not is closed. Only for addresses that nobody but the proxy in front can reach: whoever connects can claim any address.",
     ),
 ];

@@ -5,17 +5,26 @@
 //! comes before those of its keys.
 //! Never: resolves anything; cross-checks between keys are `check`'s.
 
+mod access_log;
 mod http;
 mod listen;
 mod master;
+mod route;
 mod service;
+mod tcp;
+mod tls;
+mod upstream;
 
 use super::key::{Default, Reload, Row, Type};
 use std::time::Duration;
 
 /// Every row, in the order in which people are told of them.
 pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
-    [master::ROWS, service::ROWS, listen::ROWS, http::ROWS].into_iter().flatten()
+    let of_master = [master::ROWS, access_log::OF_MASTER];
+    let of_service = [service::ROWS, access_log::OF_SERVICE, listen::ROWS, tls::ROWS];
+    let http = [http::ROWS, route::ROWS, upstream::OF_ROUTES, route::PROXY];
+    let tcp = [tcp::ROWS, upstream::OF_TCP];
+    of_master.into_iter().chain(of_service).chain(http).chain(tcp).flatten()
 }
 
 /// The row of a key by its full path.

@@ -1,7 +1,7 @@
 //! The rows of `[[service]]`, but for its listeners and what its workers do. Order here is order in the man page.
 
 use super::{ANY_TIME, NONE, SOME_TIME, key};
-use crate::config::key::Default::{Required, Toml};
+use crate::config::key::Default::{Absent, Required, Toml};
 use crate::config::key::Reload::{Identity, Workers};
 use crate::config::key::{Row, Type};
 use crate::config::types::Idle;
@@ -13,7 +13,7 @@ pub(super) static ROWS: &[Row] = &[
         Type::Tables,
         Required { example: "[]" },
         Identity,
-        "A named set of listeners, one kind of worker and the size of its pool. At least one is needed.",
+        "A named set of listeners, one kind of worker (exactly one of `http` and `tcp`) and the size of its pool. At least one is needed.",
     ),
     key(
         "service.name",
@@ -57,6 +57,13 @@ pub(super) static ROWS: &[Row] = &[
         Toml("\"30s\""),
         Workers,
         "How long open connections may take to end. What is left then is closed, counted and named in the log.",
+    ),
+    key(
+        "service.drain.long_lived_grace",
+        ANY_TIME,
+        Absent { means: "\"5m\", or `grace` where that is longer", example: "\"5m\"" },
+        Workers,
+        "The same for connections that are meant to last: WebSocket, server-sent events, gRPC, TCP, and TLS; not below `grace`.",
     ),
     key(
         "service.drain.delay",

@@ -43,7 +43,11 @@ fn keys() {
         &with_key("lisen = 1"),
         "m.toml:5:1: unknown key \"lisen\" in [[service]]; did you mean \"listen\"?",
     );
-    check(&with_key("proxy = {}"), "m.toml:5:1: unknown key \"proxy\" in [[service]]");
+    check(&with_key("prxy = {}"), "m.toml:5:1: unknown key \"prxy\" in [[service]]");
+    check(
+        &with_key("proxy = {}"),
+        "m.toml:5:1: unknown key \"proxy\" in [[service]]; it belongs into [[service.http.route]]",
+    );
     check(
         &with_key("nofile = 5"),
         "m.toml:5:1: unknown key \"nofile\" in [[service]]; it belongs into [service.limits]",
@@ -90,7 +94,7 @@ fn missing_keys() {
     );
     check(
         &without("http"),
-        "m.toml:1:1: [[service]] does not say what its workers do; add http = { route = [...] }",
+        "m.toml:1:1: [[service]] does not say what its workers do; add http = { route = [...] } or tcp = { proxy = { upstream = [...] } }",
     );
     check(&listener(""), "m.toml:3:10: service.listen: a service needs at least one address");
     check(

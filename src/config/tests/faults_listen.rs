@@ -164,10 +164,13 @@ const ROUTES: &[(&str, &str)] = &[
         "{ path = '/', host = '[::x]', status = 'json' }",
         "40: service.http.route.host: \"[::x]\" is no host name",
     ),
-    ("{ path = '/' }", "19: a route has exactly one of respond, health and status; this one has none"),
+    (
+        "{ path = '/' }",
+        "19: a route has exactly one of respond, proxy, redirect, files, health and status; this one has none",
+    ),
     (
         "{ path = '/', health = 'live', status = 'json' }",
-        "19: a route has exactly one of respond, health and status; this one has health and status",
+        "19: a route has exactly one of respond, proxy, redirect, files, health and status; this one has health and status",
     ),
     (
         "{ path = '/', health = 'alive' }",

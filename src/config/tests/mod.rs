@@ -1,20 +1,28 @@
 //! Tests of the room as a whole: text in, config or messages out, on an invented machine.
 
+mod access_log;
 mod basics;
 mod faults;
+mod faults_actions;
 mod faults_listen;
 mod files;
 mod published;
 mod reload;
+mod tls;
 
 use super::load::{Loaded, load_on};
 use super::problem::Problem;
 use super::resolve::Resolver;
+use crate::sys::file::{self, Contents};
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A machine with two CPUs, `nobody`, `www` and the group `web`.
+/// A machine with two CPUs, `nobody`, `www`, the group `web`, and a folder `/srv/www` to which the
+/// symlink `/srv/now` points.
+/// A machine with two CPUs, `nobody`, `www`, the group `web`, and certificates in every folder `tls`.
 pub struct Machine {
     pub root: bool,
 }
@@ -40,6 +48,25 @@ impl Resolver for Machine {
 
     fn cpus(&self) -> io::Result<Vec<usize>> {
         Ok(vec![0, 2])
+    }
+
+    fn folder(&self, path: &Path) -> io::Result<PathBuf> {
+        match path.to_str() {
+            Some("/srv/www" | "/srv/now") => Ok(PathBuf::from("/srv/www")),
+            Some("/srv/file") => Err(io::ErrorKind::NotADirectory.into()),
+            Some("/srv/closed") => Err(io::Error::from_raw_os_error(13)),
+            Some("/srv/latin1") => Ok(OsString::from_vec(b"/srv/caf\xe9".to_vec()).into()),
+            Some("/srv/lines") => Ok(PathBuf::from("/srv/a\nb")),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn file(&self, path: &Path) -> io::Result<Contents> {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        match tls::files().get(name).filter(|_| path.parent().is_some_and(|folder| folder.ends_with("tls"))) {
+            Some((text, mode)) => Ok(Contents { bytes: text.clone().into_bytes(), mode: *mode }),
+            None => file::read_regular(path, 1 << 20),
+        }
     }
 }
 

@@ -48,7 +48,10 @@ fn every_row_is_whole() {
         assert!(parent.is_empty() || seen.contains(parent), "{} comes before its table", row.path);
         assert!(row.doc.len() > 15 && row.doc.ends_with('.'), "{}: a sentence for people", row.path);
         assert_eq!(row.doc.matches('`').count() % 2, 0, "{}: backquotes in pairs", row.path);
-        let gathers = matches!(row.kind, Type::Table | Type::Tables | Type::Listeners | Type::Workers { .. });
+        let gathers = matches!(
+            row.kind,
+            Type::Table | Type::Tables | Type::Listeners | Type::Workers { .. } | Type::Certificates
+        );
         assert_eq!(children(row.path).next().is_some(), gathers, "{}: type and keys below", row.path);
     }
 }
@@ -79,10 +82,30 @@ fn the_reference_is_toml() {
         }
     }
     let shown = rows().filter(|row| {
-        !matches!(row.kind, Type::Table | Type::Tables) && !row.path.starts_with("service.workers.")
+        !matches!(row.kind, Type::Table | Type::Tables)
+            && !row.path.starts_with("service.workers.")
+            && !row.path.starts_with("service.listen.tls.sni.")
     });
     let missing: Vec<_> = shown.filter(|row| !seen.contains(row.path)).map(|row| row.path).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// What the man page shows as examples are configs.
+#[test]
+fn the_examples_load() {
+    let page = man_page();
+    let examples: Vec<&str> =
+        page.split(".EX\n").skip(1).filter_map(|rest| Some(rest.split_once(".EE")?.0)).collect();
+    assert_eq!(examples.len(), 3);
+    for example in examples {
+        let mut text = example.replace("\\e", "\\").replace("\\-", "-");
+        if !text.contains("[[service]]") {
+            text.push_str(SERVICE);
+        }
+        let loaded =
+            load_text(&text, true).unwrap_or_else(|problems| panic!("{:?}\n{text}", shown(&problems)));
+        assert_eq!(loaded.warnings, []);
+    }
 }
 
 /// `man` itself is the judge, where there is one.

@@ -58,6 +58,18 @@ const EDITS: &[(&str, &str, Effect, &str)] = &[
         Effect::Restarted,
         "service \"web-1.x_\": workers changes from { min = 2, max = 8 } to 3: new workers have it",
     ),
+    (
+        "file = \"run/w.log\"",
+        "file = \"run/v.log\"",
+        Effect::Restarted,
+        "service \"web-1.x_\": access_log.file changes from \"/d/run/w.log\" to \"/d/run/v.log\": new workers have it",
+    ),
+    (
+        "access_log = { enabled = false }",
+        "",
+        Effect::Restarted,
+        "service \"two\": access_log.enabled changes from false to true: new workers have it",
+    ),
     ("backlog = 5", "backlog = 6", Effect::Applied, "listener [::1]:8080: backlog changes from 5 to 6"),
     (
         "accept = \"shared\", ",
@@ -71,7 +83,12 @@ const EDITS: &[(&str, &str, Effect, &str)] = &[
         Effect::Applied,
         "listener unix:/d/run/v.sock: owner is no longer set; it was \":80\"",
     ),
-    ("  \"unix:@ab\\\"c\",", "", Effect::Removed, "listener unix:@ab\"c is removed"),
+    (
+        "  { address = \"unix:@ab\\\"c\", proxy_protocol = true },",
+        "",
+        Effect::Removed,
+        "listener unix:@ab\"c is removed",
+    ),
     (
         "listen = [\"127.0.0.1:8081\"]",
         "listen = [\"127.0.0.1:8081\", \"unix:@n\"]",
@@ -90,6 +107,48 @@ const EDITS: &[(&str, &str, Effect, &str)] = &[
         "{ path = \"/h\", status = \"json\" }",
         Effect::Restarted,
         "service \"web-1.x_\": route /h: health is no longer set; it was \"ready\": new workers have it",
+    ),
+    (
+        "long_lived_grace = \"1h\"",
+        "long_lived_grace = \"2h\"",
+        Effect::Restarted,
+        "service \"web-1.x_\": drain.long_lived_grace changes from \"1h\" to \"2h\": new workers have it",
+    ),
+    (
+        "max_streams = 7",
+        "",
+        Effect::Restarted,
+        "service \"web-1.x_\": http.max_streams changes from 7 to 128: new workers have it",
+    ),
+    (
+        "\"unix:@ab\\\"c\", proxy_protocol = true",
+        "\"unix:@ab\\\"c\"",
+        Effect::Restarted,
+        "listener unix:@ab\"c: proxy_protocol changes from true to false: new workers have it",
+    ),
+    (
+        "Server = \"\"",
+        "Server = \"x\"",
+        Effect::Restarted,
+        "service \"web-1.x_\": route /abc: headers changes from { \"X-Z\" = \"1\", \"Server\" = \"\" } to { \"X-Z\" = \"1\", \"Server\" = \"x\" }: new workers have it",
+    ),
+    (
+        "status = 301",
+        "status = 302",
+        Effect::Restarted,
+        "service \"web-1.x_\": route /old: redirect.status changes from 301 to 302: new workers have it",
+    ),
+    (
+        "upstream = [\"[::1]:9000\", ",
+        "upstream = [",
+        Effect::Restarted,
+        "service \"web-1.x_\": route /g: proxy.upstream changes from [\"[::1]:9000\", \"a_b.example:80\"] to [\"a_b.example:80\"]: new workers have it",
+    ),
+    (
+        "\"unix:/run/db.sock\", ",
+        "",
+        Effect::Restarted,
+        "service \"four\": tcp.proxy.upstream changes from [\"db.example:5432\", \"[::1]:5432\", \"unix:/run/db.sock\", \"unix… to [\"db.example:5432\", \"[::1]:5432\", \"unix:@db\"]: new workers have it",
     ),
 ];
 
@@ -117,6 +176,45 @@ fn services_come_and_go() {
             "service \"api\" is added",
             "listener 127.0.0.1:8080: service changes from \"web\" to \"api\": new workers have it",
             "listener 127.0.0.1:8080: name changes from \"web\" to \"api\"",
+        ]
+    );
+}
+
+/// What is replaced as a whole is told as a whole.
+#[test]
+fn a_table_that_goes_or_comes_is_one_change() {
+    let said = |from: &str, to: &str| {
+        let new = FULL.replacen(from, to, 1);
+        assert_ne!(new, FULL, "{from}");
+        changes(FULL, &new).iter().map(Change::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        said(
+            "redirect = { to = \"https://{host}:8443/new{target}\", status = 301 }",
+            "proxy.upstream = [\"a:1\"]"
+        ),
+        [
+            "service \"web-1.x_\": route /old: redirect is no longer set; it was { to = \"https://{host}:8443/new{target}\", status = 301 }: new workers have it",
+            "service \"web-1.x_\": route /old: proxy is set to { upstream = [\"a:1\"], connect_timeout = \"5s\", max_failures =…: new workers have it",
+        ]
+    );
+    assert_eq!(
+        said("tcp = { echo = true, idle_timeout = \"9s\" }", "tcp.proxy.upstream = [\"a:1\"]"),
+        [
+            "service \"three\": tcp.echo is no longer set; it was true: new workers have it",
+            "service \"three\": tcp.idle_timeout changes from \"9s\" to \"10m\": new workers have it",
+            "service \"three\": tcp.proxy is set to { upstream = [\"a:1\"], connect_timeout = \"5s\", max_failures =…: new workers have it",
+        ]
+    );
+    assert_eq!(
+        said(
+            "tcp = { echo = true, idle_timeout = \"9s\" }",
+            "http.route = [{ path = \"/\", health = \"live\" }]"
+        ),
+        [
+            "service \"three\": http is set to { header_timeout = \"30s\", body_timeout = \"30s\", write_timeou…: new workers have it",
+            "service \"three\": tcp is no longer set; it was { echo = true, idle_timeout = \"9s\" }: new workers have it",
+            "service \"three\": route / is added",
         ]
     );
 }
@@ -156,13 +254,14 @@ fn every_key_can_be_shown_and_compared() {
     for service in &config.services {
         paths.extend(flat::service(service).into_iter().map(|(path, _)| path));
         paths.extend(service.listen.iter().flat_map(flat::listener).map(|(path, _)| path));
-        let crate::config::Kind::Http(http) = &service.kind;
-        paths.extend(http.routes.iter().flat_map(flat::route).map(|(path, _)| path));
+        paths.extend(service.kind.routes().iter().flat_map(flat::route).map(|(path, _)| path));
     }
     for path in &paths {
         assert!(row(path).is_some(), "{path}");
     }
-    let values = rows().filter(|row| row.path != "include" && !row.path.starts_with("service.workers."));
+    let part =
+        |path: &str| path.starts_with("service.workers.") || path.starts_with("service.listen.tls.sni.");
+    let values = rows().filter(|row| row.path != "include" && !part(row.path));
     let gathers = |path: &str| rows().any(|row| row.parent() == path && path != "service.workers");
     let missing: Vec<&str> =
         values.map(|row| row.path).filter(|path| !gathers(path) && !paths.contains(path)).collect();

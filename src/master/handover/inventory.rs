@@ -18,6 +18,11 @@ pub const PID_FILE: &str = "pid-file";
 pub const SOCKET_LOCK: &str = "socket-lock";
 pub const TOTALS: &str = "totals";
 
+/// By its path.
+pub fn access_log(path: &std::path::Path) -> String {
+    format!("access-log {}", path.display())
+}
+
 pub fn listener(key: impl std::fmt::Display) -> String {
     format!("listener {key}")
 }
@@ -61,6 +66,9 @@ fn each(shell: &Shell, visit: &mut dyn FnMut(&Item<'_>)) {
         plain(PID_FILE, file.fd.as_fd());
     }
     shell.sink.with_descriptor(|fd| plain(LOG, fd));
+    for (path, fd) in shell.access_logs.each() {
+        plain(&access_log(path), fd);
+    }
     for (id, fd) in shell.control.descriptors() {
         plain(&client(id.0), fd);
     }

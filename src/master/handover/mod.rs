@@ -7,7 +7,7 @@ pub mod inventory;
 pub mod record;
 pub mod restore;
 
-use super::turn::Shell;
+use super::turn::{Shell, now};
 use crate::config::Config;
 use crate::model::PlanId;
 use crate::sys::listen::FileId;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 /// The state of this master as it is now. Changes nothing, but reads every slot once more.
 pub fn describe(shell: &mut Shell) -> io::Result<Record> {
+    shell.tickets.advance(now());
     let waiting = shell.sink.waiting();
     let waiting = waiting.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect();
     let crew = crew(shell);
@@ -49,6 +50,7 @@ pub fn describe(shell: &mut Shell) -> io::Result<Record> {
         last_rites: shell.sockets.last_rites.clone(),
         totals: shell.totals.all(),
         log: LogRecord { waiting, dropped: shell.sink.dropped() },
+        tickets: Some(shell.tickets.clone()),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::image;
 use crate::master::clients::ClientRecord;
 use crate::master::sockets::Key;
 use crate::model::fleet::Fleet;
-use crate::model::{PlanId, ServiceName, WorkerId};
+use crate::model::{PlanId, ServiceName, TicketSecret, WorkerId};
 use crate::scoreboard::totals::Tally;
 use crate::scoreboard::view::Figures;
 use serde::{Deserialize, Serialize};
@@ -92,6 +92,9 @@ pub struct Record {
     /// What the dead have left, for an image that can't read the pages of this one.
     pub totals: BTreeMap<String, Tally>,
     pub log: LogRecord,
+    /// Without it clients begin their TLS sessions anew, and nothing worse.
+    #[serde(default)]
+    pub tickets: Option<TicketSecret>,
 }
 
 /// Lines that could not be written yet, and how many were given up.
@@ -173,7 +176,31 @@ mod tests {
             crate::config::Config::deserialize(config).expect("a config");
         }
         assert_eq!(record.control.clients.len(), 2);
+        assert_eq!(record.tickets, None, "it knew no tickets");
         assert!(record.crew.iter().any(|h| h.figures.accepted == 1), "somebody had been served");
+    }
+
+    #[test]
+    fn the_secret_of_tickets_crosses_and_is_not_shown() {
+        let secret = TicketSecret::new([0xa7; 32], crate::model::Moment(1));
+        let mut record = read(&serde_json::from_str(RECORDED).unwrap());
+        record.tickets = Some(secret.clone());
+        let crossed = read(&serde_json::to_value(&record).unwrap());
+        assert_eq!(crossed.tickets, Some(secret));
+        assert!(!format!("{:?}", crossed.tickets).contains("167"));
+    }
+
+    #[test]
+    fn a_drain_recorded_before_some_things_lasted_longer_has_one_deadline() {
+        let mut document: Value = serde_json::from_str(RECORDED).unwrap();
+        let worker = document.pointer_mut("/fleet/workers/1").and_then(Value::as_object_mut).unwrap();
+        worker.insert("drain".to_owned(), serde_json::json!({ "since": 1, "until": 9, "why": "Replaced" }));
+        let fleet = read(&document).fleet;
+        let plans = fleet.plans.values().flat_map(|plan| &plan.services);
+        assert!(plans.into_iter().all(|plan| plan.long_lived_grace() == plan.grace));
+        let drain = fleet.workers[&WorkerId(1)].drain.unwrap();
+        assert_eq!((drain.until.0, drain.end().0), (9, 9));
+        assert!(fleet.workers.values().all(|w| !w.pulse.long_lived));
     }
 
     #[test]

@@ -10,20 +10,22 @@ use super::record::{ControlRecord, HandleRecord, Record, SocketRecord};
 use crate::config::Config;
 use crate::inherit::WorkerMain;
 use crate::log::Sink;
+use crate::master::access_logs::AccessLogs;
 use crate::master::boot::{Origin, machinery};
 use crate::master::control::Control;
 use crate::master::crew::{Crew, Handle};
 use crate::master::sockets::{self, Key, Socket, Sockets};
 use crate::master::spawn;
 use crate::master::turn::{Parts, Shell, now};
-use crate::model::PlanId;
 use crate::model::fleet::Fleet;
+use crate::model::{PlanId, TicketSecret};
 use crate::scoreboard::totals::Totals;
 use crate::scoreboard::view::View;
 use crate::sys::fd;
 use crate::sys::listen::FileId;
 use crate::sys::pidfile::PidFile;
 use crate::sys::process::Pidfd;
+use crate::sys::random;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -67,6 +69,10 @@ pub fn shell(
         None => None,
     };
     let socket_lock = PidFile { path: record.socket_lock, fd: fds.take(inventory::SOCKET_LOCK)? };
+    let tickets = match record.tickets {
+        Some(tickets) => tickets,
+        None => TicketSecret::new(random::secret()?, now()),
+    };
     let mut shell = Shell::new(Parts {
         loop_of,
         fleet,
@@ -80,6 +86,7 @@ pub fn shell(
         config,
         config_path: record.config_path,
         last_plan: record.last_plan,
+        tickets,
         pid_file,
         socket_lock,
         started_wall: record.started_wall,
@@ -88,6 +95,7 @@ pub fn shell(
         origin: Origin { binary: record.binary, args },
     });
     shell.announced = true;
+    shell.access_logs = AccessLogs::restore(&shell.plans, |path| fds.take(&inventory::access_log(path)).ok());
     complain(&shell, &strange, fds);
     Ok(shell)
 }

@@ -12,14 +12,15 @@ use crate::inherit::{Inheritance, WorkerMain};
 use crate::master::config_child;
 use crate::master::handover::inventory::{self, Inherited};
 use crate::master::handover::record::{Head, Record, SocketRecord};
-use crate::model::{Generation, Seat, WorkerId};
+use crate::master::turn::now;
+use crate::model::{Generation, Seat, TicketSecret, WorkerId};
 use crate::scoreboard::layout;
 use crate::scoreboard::totals::Totals;
 use crate::scoreboard::view::View;
 use crate::sys::fork::{self, Side};
 use crate::sys::ledger::Ledger;
 use crate::sys::process::{self, Exit};
-use crate::sys::{fd, listen, scm, shm, signal, title};
+use crate::sys::{fd, listen, random, scm, shm, signal, title};
 use crate::wire::order::MESSAGE_LIMIT;
 use crate::wire::report::Report;
 use mio::unix::SourceFd;
@@ -119,6 +120,8 @@ fn raise(service: &Service, config: &Config, worker_main: WorkerMain) -> io::Res
     let header = [layout::MAGIC, layout::VERSION, layout::WORDS as u64];
     let slot = shm::create("masterd-slot", layout::WORDS, &header)?;
     let log = fd::dup_cloexec(io::stderr().as_fd())?;
+    // It serves nobody, so that any secret will do.
+    let tickets = TicketSecret::new(random::secret()?, now());
     let parent = process::pid();
     let pidfd = match fork::fork()? {
         Side::Parent { pidfd, .. } => pidfd,
@@ -136,6 +139,8 @@ fn raise(service: &Service, config: &Config, worker_main: WorkerMain) -> io::Res
                 channel: theirs,
                 slot,
                 log,
+                tickets,
+                access_log: None,
                 trial: true,
                 drop_privileges: process::euid() == 0,
             })

@@ -9,7 +9,7 @@ use super::watch;
 use crate::model::fleet::{Fleet, Hold, Step, UpgradeStep, Worker};
 use crate::model::plan::Plan;
 use crate::model::{Moment, Phase, PlanId, WorkerId};
-use crate::policy::{Event, NewConfig, Proof, Refused, Word, decide, next_due};
+use crate::policy::{Event, NewConfig, Proof, Reading, Refused, Word, decide, next_due};
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Write;
 
@@ -54,6 +54,10 @@ fn possible(fleet: &Fleet) -> Vec<Event> {
         if worker.phase == Phase::Draining && !worker.leaving {
             events.push(Event::Leaving { worker: *id });
         }
+        if worker.phase == Phase::Draining && !worker.pulse.long_lived {
+            let reading = Reading { worker: *id, long_lived: true, ..Reading::default() };
+            events.push(Event::Pulse { workers: vec![reading], queues: Vec::new() });
+        }
         events.push(Event::Died { worker: *id, how: "gone".to_owned() });
     }
     if next_due(fleet).is_some() {
@@ -92,12 +96,13 @@ fn key(fleet: &Fleet, now: Moment) -> String {
         let streak = (b.early_deaths, future(b.retry_at), future(b.look_at), b.probed);
         let _ = write!(text, " {} {} {hold} {streak:?}", s.wanted, age(s.generation));
     }
-    for Worker { seat, generation, phase, deadline, ready_at, drain, leaving, hung, .. } in
+    for Worker { seat, generation, phase, deadline, ready_at, drain, leaving, hung, pulse, .. } in
         fleet.workers.values()
     {
         let settled = ready_at.map(|at| now.since(at).min(SECOND));
         let times = (future(*deadline), settled, drain.map(|d| (d.why, from_now(d.until))));
-        let _ = write!(text, " {seat}/{} {phase:?} {times:?} {leaving} {hung}", age(*generation));
+        let told = (leaving, hung, pulse.long_lived);
+        let _ = write!(text, " {seat}/{} {phase:?} {times:?} {told:?}", age(*generation));
     }
     text
 }

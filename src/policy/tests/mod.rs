@@ -6,6 +6,7 @@
 mod asking;
 mod backing_off;
 mod deaths;
+mod draining;
 mod explore;
 mod holding;
 mod matrix;

@@ -3,7 +3,7 @@
 
 use super::sim::{GOOD, Life, MS, SECOND, SLEEPER, STILLBORN, Sim, plan, service};
 use crate::model::fleet::{Hold, Service};
-use crate::model::plan::{Plan, Pool};
+use crate::model::plan::{Plan, Pool, ServicePlan};
 use crate::model::{ClientId, Phase, PlanId, Seat, ServiceName, WorkerId};
 use crate::policy::{Event, NewConfig, Queue, Reading, Request, Word};
 use proptest::prelude::*;
@@ -21,11 +21,14 @@ enum Gust {
     Untimely(usize, u8),
     /// An answer that nobody waits for.
     Stray(u8),
-    Pulse(Vec<(bool, bool, bool)>, u32),
+    Pulse(Vec<Marks>, u32),
     File(Option<Plan>),
     Lives(Life),
     Fails(bool, bool),
 }
+
+/// Whether a worker beats, is busy, is full, and has what is meant to last.
+type Marks = (bool, bool, bool, bool);
 
 fn names() -> impl Strategy<Value = ServiceName> {
     prop_oneof![5 => Just("web"), 3 => Just("api"), 1 => Just("none")].prop_map(ServiceName::from)
@@ -38,6 +41,7 @@ fn lives() -> impl Strategy<Value = Life> {
         1 => Just(SLEEPER),
         1 => Just(Life { forks: false, ..GOOD }),
         1 => Just(Life { drains: None, finishes: false, ..GOOD }),
+        1 => Just(Life { drains: Some(5 * SECOND), lasts: true, ..GOOD }),
         1 => Just(Life { drains: Some(MS), ready: Some(900 * MS), ..GOOD }),
         1 => Just(Life { dies_ready: Some(500 * MS), ..GOOD }),
         1 => Just(Life { dies_ready: Some(1500 * MS), ..GOOD }),
@@ -49,14 +53,16 @@ fn plans() -> impl Strategy<Value = Plan> {
         3 => (1u32..4).prop_map(Pool::Fixed),
         1 => Just(Pool::Range { min: 1, max: 3 }),
     ];
-    let knobs = (any::<bool>(), prop_oneof![Just(0u64), Just(1)], 1u64..8, prop_oneof![Just(0u32), Just(3)]);
+    let graces = (1u64..8, 0u64..20);
+    let knobs = (any::<bool>(), prop_oneof![Just(0u64), Just(1)], graces, prop_oneof![Just(0u32), Just(3)]);
     let services = prop::collection::vec((pools, knobs), 1..3);
     let rollouts = (prop_oneof![Just(None), Just(Some(1)), Just(Some(2))], 0u64..2, 1usize..4, 0u64..4);
     (services, rollouts).prop_map(|(services, (step, soak, max_draining, watchdog))| {
         let made = services.into_iter().zip(["web", "api"]).map(|((pool, knobs), name)| {
-            let (per_worker, delay, grace, give_up) = knobs;
-            let (delay, grace) = (Duration::from_secs(delay), Duration::from_secs(grace));
-            crate::model::plan::ServicePlan { pool, per_worker, delay, grace, give_up, ..service(name, 1) }
+            let (per_worker, delay, (grace, long_lived), give_up) = knobs;
+            let [delay, grace, long_lived] = [delay, grace, long_lived].map(Duration::from_secs);
+            let graces = ServicePlan { grace, long_lived, ..service(name, 1) };
+            ServicePlan { pool, per_worker, delay, give_up, ..graces }
         });
         let mut made = plan(made.collect());
         made.rollout = crate::model::plan::Rollout { step, soak: Duration::from_secs(soak) };
@@ -82,7 +88,7 @@ fn gusts() -> impl Strategy<Value = Gust> {
         6 => Just(Word::Reload), 1 => Just(Word::Reopen), 1 => Just(Word::Drain),
         1 => Just(Word::More), 1 => Just(Word::Fewer),
     ];
-    let marks = prop::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 1..8);
+    let marks = prop::collection::vec(any::<Marks>(), 1..8);
     prop_oneof![
         4 => words.prop_map(Gust::Signal),
         4 => requests().prop_map(Gust::Ask),
@@ -156,11 +162,11 @@ fn stray(sim: &mut Sim, what: u8) {
     sim.tell(event);
 }
 
-fn pulse(sim: &mut Sim, marks: &[(bool, bool, bool)], waiting: u32) {
+fn pulse(sim: &mut Sim, marks: &[Marks], waiting: u32) {
     let ids: Vec<WorkerId> = sim.fleet.workers.keys().copied().collect();
-    let reading = |(worker, (beats, busy, full)): (WorkerId, &(bool, bool, bool))| {
-        let beat = if *beats { sim.now.0 } else { 0 };
-        Reading { worker, beat, busy: *busy, busy_total: sim.now.0, full: *full }
+    let reading = |(worker, &(beats, busy, full, long_lived)): (WorkerId, &Marks)| {
+        let beat = if beats { sim.now.0 } else { 0 };
+        Reading { worker, beat, busy, busy_total: sim.now.0, full, long_lived }
     };
     let workers = ids.into_iter().zip(marks.iter().cycle()).map(reading).collect();
     let queues = (0..3).map(|n| Queue { service: "web".into(), seat: Some(Seat(n)), waiting }).collect();

@@ -27,7 +27,8 @@ fn look(sim: &mut Sim, looks: &[(u32, Looks)], waiting: &[u32]) {
     let reading = |(id, w): (&WorkerId, &crate::model::fleet::Worker)| {
         let looks = looks.iter().find(|(seat, _)| *seat == w.seat.0).map_or(Looks::Well, |(_, l)| *l);
         let beat = if matches!(looks, Looks::Stuck | Looks::Silent) { 7 } else { sim.now.0 };
-        Reading { worker: *id, beat, busy: looks == Looks::Stuck, busy_total: 0, full: looks == Looks::Full }
+        let (busy, full) = (looks == Looks::Stuck, looks == Looks::Full);
+        Reading { worker: *id, beat, busy, full, ..Reading::default() }
     };
     let workers = sim.fleet.workers.iter().map(reading).collect();
     let queue = |seat: &u32| Queue { service: "web".into(), seat: Some(Seat(*seat)), waiting: 3 };

@@ -8,7 +8,7 @@ use crate::model::fleet::{self, Fleet, Stage};
 use crate::model::plan::{Idle, Plan, Pool, Rollout, ServicePlan};
 use crate::model::{ClientId, Generation, Moment, Phase, PlanId, Seat, ServiceName, WorkerId};
 use crate::policy::{
-    Action, Answer, Event, KillSignal, NewConfig, Proof, Refused, Request, Word, decide, next_due,
+    Action, Answer, DrainOrder, Event, KillSignal, NewConfig, Proof, Refused, Request, Word, decide, next_due,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub struct Life {
     pub dies_ready: Option<Duration>,
     /// How long its connections last after a drain order; `None`: it does not listen to orders.
     pub drains: Option<Duration>,
+    /// They are meant to last.
+    pub lasts: bool,
     pub finishes: bool,
 }
 
@@ -36,6 +38,7 @@ pub const GOOD: Life = Life {
     dies_unready: None,
     dies_ready: None,
     drains: Some(Duration::from_secs(2)),
+    lasts: false,
     finishes: true,
 };
 /// Dies before it is ready.
@@ -92,6 +95,7 @@ pub fn service(name: &str, workers: u32) -> ServicePlan {
         pool: Pool::Fixed(workers),
         per_worker: false,
         grace: 30 * SECOND,
+        long_lived: 300 * SECOND,
         idle: Idle::Announce,
         delay: Duration::ZERO,
         backoff_min: 100 * MS,
@@ -287,7 +291,7 @@ impl Sim {
                 self.unready.retain(|id| *id != worker);
                 self.unready.extend((!ready).then_some(worker));
             }
-            Action::Drain { worker, order } => self.told_to_drain(worker, order.grace),
+            Action::Drain { worker, order } => self.told_to_drain(worker, order),
             Action::Finish { worker } if self.fakes.get(&worker).is_some_and(|f| f.life.finishes) => {
                 self.plan_step(MS, Step::Leave(worker));
             }
@@ -338,14 +342,13 @@ impl Sim {
         }
     }
 
-    fn told_to_drain(&mut self, worker: WorkerId, grace: Duration) {
-        let Some(fake) = self.fakes.get_mut(&worker) else {
-            return;
-        };
+    fn told_to_drain(&mut self, worker: WorkerId, order: DrainOrder) {
+        let Some(fake) = self.fakes.get_mut(&worker) else { return };
         let Some(takes) = fake.life.drains else { return };
-        fake.told = Some(takes.min(grace));
+        let takes = takes.min(if fake.life.lasts { order.long_lived } else { order.grace });
+        fake.told = Some(takes);
         if fake.ready {
-            self.plan_step(takes.min(grace), Step::Leave(worker));
+            self.plan_step(takes, Step::Leave(worker));
         }
     }
 

@@ -9,6 +9,7 @@ use super::reactor::Ready;
 use super::{BUFFER, Handle};
 use crate::model::Moment;
 use crate::sys::net;
+use crate::sys::splice::Pipe;
 use mio::unix::SourceFd;
 use mio::{Interest, Token};
 use std::cell::{Cell, RefCell};
@@ -60,6 +61,23 @@ impl Io {
             waker: RefCell::new(None),
             engine: engine.clone(),
         }
+    }
+
+    /// A socket that a future has opened, registered for both directions under `key`.
+    pub fn opened(engine: &Rc<Handle>, key: usize, fd: OwnedFd, writable: bool) -> Io {
+        let io = Io::new(engine, key, Socket { fd, watches_writing: true }, false);
+        io.readable.set(false);
+        io.writable.set(writable);
+        io
+    }
+
+    /// Waits until epoll has said that it can be written to: a connect has ended, well or not.
+    pub fn poll_writable(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.writable.get() {
+            return Poll::Ready(());
+        }
+        self.arm(cx);
+        Poll::Pending
     }
 
     /// Gives the socket back.
@@ -123,6 +141,21 @@ impl Io {
         }
     }
 
+    /// Looks at what is there without taking it, once there is more than the `seen` bytes of before, or the end.
+    /// How much that is.
+    pub fn peek(&self, cx: &Context<'_>, bytes: &mut [u8], seen: usize) -> Poll<Result<usize>> {
+        if !self.readable.get() {
+            return self.wait(cx);
+        }
+        match net::peek(self.fd.as_fd(), bytes) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Ok(n) if n <= seen && !self.fin.get() => {}
+            end => return Poll::Ready(end),
+        }
+        self.readable.set(false);
+        self.wait(cx)
+    }
+
     /// Sends what fits.
     pub fn write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
         if !self.writable.get() {
@@ -139,6 +172,11 @@ impl Io {
                 }
             }
         }
+        self.full(cx)
+    }
+
+    /// The socket takes nothing more for now.
+    fn full(&self, cx: &Context<'_>) -> Poll<Result<usize>> {
         self.writable.set(false);
         if self.stuck_since.get().is_none() {
             self.stuck_since.set(Some(self.engine.now()));
@@ -150,6 +188,40 @@ impl Io {
         self.wait(cx)
     }
 
+    /// Splices what is there into an empty pipe, `most` bytes at most. `Ok(0)` is EOF.
+    pub fn fill(&self, cx: &Context<'_>, pipe: &mut Pipe, most: usize) -> Poll<Result<usize>> {
+        if !self.readable.get() {
+            return self.wait(cx);
+        }
+        match pipe.fill(self.fd.as_fd(), most) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                self.readable.set(false);
+                self.wait(cx)
+            }
+            Err(e) => Poll::Ready(Err(e)),
+            Ok(n) => {
+                self.eof.set(n == 0);
+                self.last_read.set(self.engine.now());
+                Poll::Ready(Ok(n))
+            }
+        }
+    }
+
+    /// Splices what a pipe holds into the socket.
+    pub fn drain(&self, cx: &Context<'_>, pipe: &mut Pipe) -> Poll<Result<usize>> {
+        if !self.writable.get() {
+            return self.wait(cx);
+        }
+        match pipe.drain(self.fd.as_fd()) {
+            Err(e) if e.kind() == ErrorKind::WouldBlock => self.full(cx),
+            Err(e) => Poll::Ready(Err(e)),
+            Ok(n) => {
+                self.stuck_since.set(None);
+                Poll::Ready(Ok(n))
+            }
+        }
+    }
+
     /// The socket itself.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -158,6 +230,11 @@ impl Io {
     /// The peer's FIN has been read.
     pub fn at_eof(&self) -> bool {
         self.eof.get()
+    }
+
+    /// The peer has sent its FIN, read or not.
+    pub fn has_fin(&self) -> bool {
+        self.fin.get() || self.eof.get()
     }
 
     /// Reset or hung up: nothing can be read or written any more.
@@ -181,10 +258,15 @@ impl Io {
     }
 
     fn wait<T>(&self, cx: &Context<'_>) -> Poll<Result<T>> {
+        self.arm(cx);
+        Poll::Pending
+    }
+
+    /// The next event wakes the task that asks.
+    pub fn arm(&self, cx: &Context<'_>) {
         let mut waker = self.waker.borrow_mut();
         if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             *waker = Some(cx.waker().clone());
         }
-        Poll::Pending
     }
 }

@@ -47,7 +47,12 @@ pub struct Delay {
 impl Delay {
     /// Ready `length` after now.
     pub fn new(engine: &Rc<Handle>, length: Duration) -> Delay {
-        Delay { engine: engine.clone(), at: engine.now() + length, number: None }
+        Delay::until(engine, engine.now() + length)
+    }
+
+    /// Ready at `at`.
+    pub fn until(engine: &Rc<Handle>, at: Moment) -> Delay {
+        Delay { engine: engine.clone(), at, number: None }
     }
 }
 
@@ -74,6 +79,39 @@ impl Drop for Delay {
     fn drop(&mut self) {
         if let Some(number) = self.number {
             self.engine.timers.borrow_mut().waiting.remove(&(self.at, number));
+        }
+    }
+}
+
+/// How long something may stand still that moves now and then: the timer is set anew only when it has run out.
+#[derive(Debug)]
+pub struct Watch {
+    engine: Rc<Handle>,
+    limit: Duration,
+    delay: Option<Delay>,
+}
+
+impl Watch {
+    pub fn new(engine: &Rc<Handle>, limit: Duration) -> Watch {
+        Watch { engine: engine.clone(), limit, delay: None }
+    }
+
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// Ready if nothing has moved since `since` for too long.
+    pub fn poll(&mut self, cx: &mut Context<'_>, since: Moment) -> Poll<()> {
+        let due = since + self.limit;
+        loop {
+            if self.engine.now() >= due {
+                return Poll::Ready(());
+            }
+            let delay = self.delay.get_or_insert_with(|| Delay::until(&self.engine, due));
+            match Pin::new(delay).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) => self.delay = None,
+            }
         }
     }
 }

@@ -3,11 +3,18 @@
 //! Routes come sorted from the config: the first whose host and path prefix match wins. A prefix is
 //! plain, as in nginx: `/a` matches `/a`, `/a/b` and `/ab`. Answers are made ready once, tokens and all.
 
+use super::files::Site;
+use super::proxy::Proxy;
 use crate::config;
+use crate::worker::engine::Handle;
+use crate::worker::engine::helpers::Helpers;
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
+use slog::Logger;
+use std::borrow::Cow;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What replaces `{pid}`, `{generation}` and `{seat}`.
@@ -18,6 +25,15 @@ pub struct Tokens {
     pub seat: u32,
 }
 
+/// What routes are made with.
+#[derive(Debug)]
+pub struct Means {
+    pub tokens: Tokens,
+    pub engine: Rc<Handle>,
+    pub helpers: Rc<Helpers>,
+    pub log: Logger,
+}
+
 #[derive(Debug)]
 pub struct Routes {
     list: Vec<Route>,
@@ -25,10 +41,11 @@ pub struct Routes {
 }
 
 #[derive(Debug)]
-struct Route {
+pub struct Route {
     host: Option<String>,
     path: String,
-    action: Action,
+    pub action: Action,
+    pub dress: Option<Rc<Dress>>,
 }
 
 /// What a route does.
@@ -38,6 +55,9 @@ pub enum Action {
     Live,
     Ready,
     Status,
+    Proxy(Rc<Proxy>),
+    Redirect(Rc<config::Redirect>),
+    Files(Arc<Site>, Rc<Helpers>),
 }
 
 /// An answer made ready.
@@ -49,24 +69,80 @@ pub struct Canned {
     pub delay: Duration,
 }
 
-impl Routes {
-    pub fn new(routes: &[config::Route], tokens: &Tokens) -> Routes {
-        let list = routes.iter().map(|route| Route {
-            host: route.host.clone(),
-            path: route.path.clone(),
-            action: match &route.action {
-                config::Action::Respond(respond) => Action::Respond(Rc::new(Canned::new(respond, tokens))),
-                config::Action::Health(config::Health::Live) => Action::Live,
-                config::Action::Health(config::Health::Ready) => Action::Ready,
-                config::Action::Status => Action::Status,
-            },
-        });
-        Routes { list: list.collect(), any_host: routes.iter().all(|route| route.host.is_none()) }
+/// Headers that a route sets on each of its answers, or takes away.
+#[derive(Debug)]
+pub struct Dress(Vec<(HeaderName, Option<HeaderValue>)>);
+
+impl Dress {
+    fn new(headers: &[(String, String)]) -> Option<Rc<Dress>> {
+        // The config has checked both; a pair that is no header all the same is left out.
+        let pair = |(name, value): &(String, String)| {
+            let name = HeaderName::try_from(name.as_str()).ok()?;
+            if value.is_empty() {
+                return Some((name, None));
+            }
+            Some((name, Some(HeaderValue::try_from(value.as_str()).ok()?)))
+        };
+        let list: Vec<_> = headers.iter().filter_map(pair).collect();
+        (!list.is_empty()).then(|| Rc::new(Dress(list)))
     }
 
-    /// The action for a request, if a route matches.
-    pub fn find<B>(&self, request: &Request<B>) -> Option<&Action> {
-        let path = request.uri().path();
+    pub fn put_on(&self, headers: &mut HeaderMap) {
+        for (name, value) in &self.0 {
+            match value {
+                Some(value) => _ = headers.insert(name.clone(), value.clone()),
+                None => _ = headers.remove(name),
+            }
+        }
+    }
+}
+
+impl Action {
+    fn new(action: &config::Action, means: &Means) -> Result<Action, String> {
+        let Means { tokens, engine, helpers, log } = means;
+        Ok(match action {
+            config::Action::Respond(respond) => Action::Respond(Rc::new(Canned::new(respond, tokens))),
+            config::Action::Health(config::Health::Live) => Action::Live,
+            config::Action::Health(config::Health::Ready) => Action::Ready,
+            config::Action::Status => Action::Status,
+            config::Action::Proxy(proxy) => Action::Proxy(Rc::new(Proxy::new(proxy, engine, helpers, log))),
+            config::Action::Redirect(redirect) => Action::Redirect(Rc::new(redirect.clone())),
+            config::Action::Files(config::Files { root, index, precompressed }) => {
+                let site = Site::new(root, index, *precompressed, log.clone());
+                let site =
+                    site.map_err(|e| format!("the files of {} can't be served: {e}", root.display()))?;
+                Action::Files(Arc::new(site), helpers.clone())
+            }
+        })
+    }
+}
+
+impl Routes {
+    /// Errors: a folder of files that can't be opened, in a sentence.
+    pub fn new(routes: &[config::Route], means: &Means) -> Result<Routes, String> {
+        let list = routes.iter().map(|route| {
+            Ok(Route {
+                host: route.host.clone(),
+                path: route.path.clone(),
+                action: Action::new(&route.action, means)?,
+                dress: Dress::new(&route.headers),
+            })
+        });
+        let any_host = routes.iter().all(|route| route.host.is_none());
+        Ok(Routes { list: list.collect::<Result<_, String>>()?, any_host })
+    }
+
+    /// Every proxy there is.
+    pub fn proxies(&self) -> impl Iterator<Item = &Rc<Proxy>> {
+        self.list.iter().filter_map(|route| match &route.action {
+            Action::Proxy(proxy) => Some(proxy),
+            _ => None,
+        })
+    }
+
+    /// The route for a request, if one matches.
+    pub fn find<B>(&self, request: &Request<B>) -> Option<&Route> {
+        let path = plain_path(request.uri().path());
         let host = if self.any_host { None } else { host_of(request) };
         let matches = |route: &&Route| {
             path.starts_with(route.path.as_str())
@@ -75,12 +151,54 @@ impl Routes {
                     .as_deref()
                     .is_none_or(|want| host.is_some_and(|host| host.eq_ignore_ascii_case(want)))
         };
-        self.list.iter().find(matches).map(|route| &route.action)
+        self.list.iter().find(matches)
     }
 }
 
+/// A path as whoever serves it will read it, for routes to be matched with: `%61` is `a`, `/x/../y` is `/y`.
+///
+/// Otherwise a route that guards a path would not see it in another spelling. What is passed on stays as it came.
+fn plain_path(path: &str) -> Cow<'_, str> {
+    if !path.contains('%') && !path.contains("/.") && !path.contains("//") {
+        return Cow::Borrowed(path);
+    }
+    let decoded = decode(path);
+    let mut parts: Vec<&str> = Vec::new();
+    let mut ends_in_folder = false;
+    for part in decoded.split('/') {
+        ends_in_folder = matches!(part, "" | "." | "..");
+        match part {
+            "" | "." => {}
+            ".." => _ = parts.pop(),
+            part => parts.push(part),
+        }
+    }
+    let slash = if ends_in_folder && !parts.is_empty() { "/" } else { "" };
+    Cow::Owned(format!("/{}{slash}", parts.join("/")))
+}
+
+/// Percent-encoded bytes as they are meant; what is no encoding stays, and so does what is no UTF-8.
+fn decode(path: &str) -> String {
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, more)) = rest.split_first() {
+        let hex = more.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+        match hex.filter(|_| byte == b'%').and_then(|two| u8::from_str_radix(two, 16).ok()) {
+            Some(meant) => {
+                bytes.push(meant);
+                rest = &more[2..];
+            }
+            None => {
+                bytes.push(byte);
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| path.to_owned())
+}
+
 /// The host asked for, without port: of an absolute target, else of the `Host` header (RFC 9112, 3.3).
-fn host_of<B>(request: &Request<B>) -> Option<&str> {
+pub fn host_of<B>(request: &Request<B>) -> Option<&str> {
     if let Some(host) = request.uri().host() {
         return Some(host);
     }
@@ -130,6 +248,7 @@ mod tests {
             path: path.into(),
             host: host.map(Into::into),
             action,
+            headers: vec![],
         };
         let list = [
             route("/", Some("a.example"), respond("a")),
@@ -137,12 +256,16 @@ mod tests {
             route("/long", None, respond("{pid} {generation} {seat} {other}")),
             route("/", None, respond("any")),
         ];
-        Routes::new(&list, &Tokens { pid: 11, generation: 7, seat: 3 })
+        let poll = mio::Poll::new().unwrap();
+        let engine = Rc::new(Handle::new(poll.registry()).unwrap());
+        let log = Logger::root(slog::Discard, slog::o!());
+        let tokens = Tokens { pid: 11, generation: 7, seat: 3 };
+        Routes::new(&list, &Means { tokens, engine, helpers: Rc::new(Helpers::new()), log }).unwrap()
     }
 
     fn body(target: &str, host: &str) -> String {
         let request = Request::builder().uri(target).header("host", host).body(()).unwrap();
-        match routes().find(&request) {
+        match routes().find(&request).map(|route| &route.action) {
             Some(Action::Respond(canned)) => String::from_utf8(canned.body.to_vec()).unwrap(),
             Some(action) => format!("{action:?}"),
             None => "none".into(),
@@ -156,6 +279,18 @@ mod tests {
         assert_eq!(body("/lon", "h"), "any");
         assert_eq!(body("/live/x", "h"), "Live");
         assert_eq!(body("*", "h"), "none");
+    }
+
+    #[test]
+    fn another_spelling_of_a_path_is_the_same_path() {
+        for path in ["/%6cive", "/x/../live", "//live", "/./live", "/x/%2e%2e/live", "/%2flive"] {
+            assert_eq!(body(path, "h"), "Live", "{path}");
+        }
+        for path in ["/%6", "/%zz", "/..", "/%ff", "/li%00ve"] {
+            assert_eq!(body(path, "h"), "any", "{path}");
+        }
+        assert_eq!(plain_path("/a/b/.."), "/a/");
+        assert_eq!(plain_path("/a//b/"), "/a/b/");
     }
 
     #[test]

@@ -6,12 +6,14 @@
 //! Never: closes or parks the socket; it tells the loop what to do with it.
 
 use super::Http;
+use super::proxy::Switch;
 use super::service::App;
 use super::stream::Stream;
 use super::talk::Talk;
+use crate::worker::engine::Handle;
 use crate::worker::shared::Shared;
 use bytes::Bytes;
-use hyper::server::conn::http1::Connection;
+use hyper::server::conn::{http1, http2};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -28,19 +30,40 @@ pub enum Ended {
     Linger,
     /// Reset, cut short or unreadable.
     Broken,
+    /// A 101 has been sent; these bytes of the client's have been read behind its request.
+    Switch(Box<Switch>, Bytes),
+}
+
+/// Has the streams of an HTTP/2 connection run beside it.
+#[derive(Clone, Debug)]
+pub struct Beside(pub Rc<Handle>);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Beside {
+    fn execute(&self, stream: F) {
+        self.0.spawn(Box::pin(stream));
+    }
+}
+
+/// hyper at work. It is part of a task, which is in a box already.
+#[allow(clippy::large_enum_variant)]
+enum Hyper {
+    One(http1::Connection<Stream, App>),
+    Two(Box<http2::Connection<Stream, App, Beside>>),
 }
 
 pub struct Serve {
-    connection: Option<Connection<Stream, App>>,
+    connection: Option<Hyper>,
     http: Rc<Http>,
     shared: Rc<Shared>,
     talk: Rc<Talk>,
+    /// An HTTP/2 client has been told that no more streams are taken.
+    said_goodbye: bool,
 }
 
 impl Serve {
-    pub fn new(http: Rc<Http>, shared: Rc<Shared>, talk: Rc<Talk>, before: Bytes) -> Serve {
-        let connection = Some(build(&http, &talk, before));
-        Serve { connection, http, shared, talk }
+    pub fn new(http: Rc<Http>, shared: Rc<Shared>, talk: Rc<Talk>) -> Serve {
+        let connection = Some(build(&http, &talk, Bytes::new()));
+        Serve { connection, http, shared, talk, said_goodbye: false }
     }
 
     /// hyper has nothing to do: idle, or waiting for something.
@@ -62,12 +85,12 @@ impl Serve {
             return Poll::Pending;
         }
         talk.cool();
-        let Some(connection) = self.connection.take() else { return Poll::Ready(Ended::Over) };
+        let Some(Hyper::One(connection)) = self.connection.take() else { return Poll::Ready(Ended::Over) };
         let rest = connection.into_parts().read_buf;
         if rest.is_empty() {
             return Poll::Ready(Ended::Idle);
         }
-        talk.restart();
+        talk.restart(&rest);
         self.connection = Some(build(&self.http, talk, rest));
         // In its turn: one client's pipeline must not hold up everybody else.
         cx.waker().wake_by_ref();
@@ -76,38 +99,89 @@ impl Serve {
 
     /// hyper has ended the connection without an error.
     fn over(&mut self) -> Ended {
-        let unread =
-            self.connection.take().is_some_and(|connection| !connection.into_parts().read_buf.is_empty());
+        let rest = match self.connection.take() {
+            Some(Hyper::One(connection)) => Some(connection.into_parts().read_buf),
+            Some(Hyper::Two(_)) | None => None,
+        };
+        if let Some(switch) = self.talk.switch.take() {
+            // hyper tells nothing of what it could not write of the 101.
+            if self.talk.io.stuck_since().is_some() {
+                return Ended::Broken;
+            }
+            return Ended::Switch(switch, rest.unwrap_or_default());
+        }
+        let unread = rest.is_some_and(|rest| !rest.is_empty());
         let ended_by_client = self.talk.io.at_eof() || self.talk.quiet.get();
         if self.talk.we_close.get() || unread || !ended_by_client { Ended::Linger } else { Ended::Over }
     }
 
     /// hyper gave up. After a head it could not read it has already sent 400, 414 or 431.
-    fn failed(&self, error: &hyper::Error) -> Ended {
+    fn failed(&mut self, error: &hyper::Error, cx: &Context<'_>) -> Poll<Ended> {
+        if error.is_parse_version_h2() && self.http.http2 && !self.talk.is_open() {
+            return self.take_up_http2(cx);
+        }
         self.talk.blame();
         slog::debug!(self.shared.log, "connection ended by an error: {error}");
-        if error.is_parse() && !error.is_parse_version_h2() && !self.talk.is_open() {
-            self.shared.slot.response(400);
-            return Ended::Linger;
+        let answered = error.is_parse() && !error.is_parse_version_h2() && !self.talk.is_open();
+        if answered {
+            self.talk.refused(400);
         }
-        Ended::Broken
+        Poll::Ready(if answered || self.talk.is_multiplexed() { Ended::Linger } else { Ended::Broken })
+    }
+
+    /// The client began with HTTP/2's preface (RFC 9113, 3.3): what hyper has read of it is read again.
+    fn take_up_http2(&mut self, cx: &Context<'_>) -> Poll<Ended> {
+        let Some(Hyper::One(connection)) = self.connection.take() else { return Poll::Ready(Ended::Broken) };
+        let before = connection.into_parts().read_buf;
+        self.talk.multiplex();
+        self.connection = Some(build(&self.http, &self.talk, before));
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// HTTP/2 waits for something, or for nothing.
+    fn pause_http2(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        if self.talk.io.is_broken() {
+            self.talk.blame();
+            return Poll::Ready(Ended::Broken);
+        }
+        if !self.said_goodbye
+            && (self.shared.draining.get() || self.talk.ending.get())
+            && let Some(Hyper::Two(connection)) = self.connection.as_mut()
+        {
+            self.said_goodbye = true;
+            Pin::new(&mut **connection).graceful_shutdown();
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
     }
 }
 
-fn build(http: &Rc<Http>, talk: &Rc<Talk>, before: Bytes) -> Connection<Stream, App> {
+fn build(http: &Rc<Http>, talk: &Rc<Talk>, before: Bytes) -> Hyper {
     let stream = Stream::new(talk.clone(), before);
-    http.builder.serve_connection(stream, App::new(http.clone(), talk.clone()))
+    let app = App::new(http.clone(), talk.clone());
+    if talk.is_multiplexed() {
+        let engine = Beside(talk.shared.engine.clone());
+        Hyper::Two(Box::new(http.settings2(engine).serve_connection(stream, app)))
+    } else {
+        Hyper::One(http.builder.serve_connection(stream, app))
+    }
 }
 
 impl Future for Serve {
     type Output = Ended;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
-        let Some(connection) = self.connection.as_mut() else { return Poll::Ready(Ended::Over) };
-        match connection.poll_without_shutdown(cx) {
+        let polled = match self.connection.as_mut() {
+            Some(Hyper::One(connection)) => connection.poll_without_shutdown(cx),
+            Some(Hyper::Two(connection)) => Pin::new(&mut **connection).poll(cx),
+            None => return Poll::Ready(Ended::Over),
+        };
+        match polled {
+            Poll::Pending if self.talk.is_multiplexed() => self.pause_http2(cx),
             Poll::Pending => self.pause(cx),
             Poll::Ready(Ok(())) => Poll::Ready(self.over()),
-            Poll::Ready(Err(error)) => Poll::Ready(self.failed(&error)),
+            Poll::Ready(Err(error)) => self.failed(&error, cx),
         }
     }
 }

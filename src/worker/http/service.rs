@@ -1,18 +1,24 @@
-//! What is answered to a request.
+//! Which answer a request gets.
 //!
 //! hyper calls `App` with each request; the answer is put together when it is given, so that a drain
-//! that began meanwhile is seen: then it says `Connection: close`, unless the client has already sent more to be answered here.
-//! Request bodies are read and thrown away, up to the limit; beyond it: 413, and the connection ends.
+//! that began meanwhile is seen (`reply`). Bodies that masterd itself has no use for are read and thrown away, up
+//! to the limit; beyond it: 413, and the connection ends. Others go where the route says.
 
 use super::Http;
-use super::payload::Payload;
-use super::routes::{Action, Canned};
+use super::exchange::Exchange;
+use super::files;
+use super::payload::{Content, Payload};
+use super::proxy::class_of;
+use super::proxy::forward::is_authority;
+use super::reply::{Made, Reply};
+use super::routes::{Action, Dress, host_of};
 use super::talk::Talk;
+use crate::config;
+use crate::model::Class;
 use crate::worker::engine::timers::Delay;
 use crate::worker::shared::Shared;
-use bytes::Bytes;
 use hyper::body::{Body, Incoming};
-use hyper::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use hyper::header::{HOST, HeaderMap, HeaderValue, LOCATION};
 use hyper::{Request, Response, StatusCode, Version};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
@@ -28,16 +34,10 @@ pub struct App {
     talk: Rc<Talk>,
 }
 
-/// What to answer, before it is an HTTP message.
-enum Reply {
-    Canned(Rc<Canned>),
-    Text(StatusCode, &'static str),
-    Json(Bytes),
-}
-
 /// The answer to come.
 pub struct Answer {
-    talk: Rc<Talk>,
+    exchange: Exchange,
+    dress: Option<Rc<Dress>>,
     reply: Coming,
 }
 
@@ -51,6 +51,44 @@ impl App {
     pub fn new(http: Rc<Http>, talk: Rc<Talk>) -> App {
         App { http, talk }
     }
+
+    /// What a request asks for, and who answers it.
+    fn reply(&self, exchange: &Exchange, action: Option<&Action>, request: Request<Incoming>) -> Coming {
+        let shared = exchange.shared();
+        let delay = match action {
+            Some(Action::Proxy(proxy)) => {
+                return Coming::Later(Box::pin(proxy.clone().forward(exchange.clone(), request)));
+            }
+            Some(Action::Respond(canned)) => canned.delay,
+            _ => Duration::ZERO,
+        };
+        let has_body = !request.body().is_end_stream();
+        let waits = matches!(action, Some(Action::Status | Action::Files(..)));
+        if !has_body && delay.is_zero() && !waits {
+            return Coming::Now(at_once(action, shared, &request));
+        }
+        let (action, exchange) = (action.cloned(), exchange.clone());
+        let max_body = self.http.max_body;
+        Coming::Later(Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            if let Some(refusal) = swallow(body, max_body, &exchange).await {
+                return refusal;
+            }
+            let shared = exchange.shared();
+            if !delay.is_zero() {
+                Delay::new(&shared.engine, delay).await;
+            }
+            match action {
+                Some(Action::Status) => document(shared).await,
+                Some(Action::Files(site, helpers)) => {
+                    let found = files::answer(&site, &helpers, &parts.method, &parts.uri, &parts.headers);
+                    let (status, headers, file) = found.await;
+                    Reply::Made(Made { content: Content::File(file), ..Made::new(status, headers) })
+                }
+                action => at_once(action.as_ref(), shared, &Request::from_parts(parts, ())),
+            }
+        }))
+    }
 }
 
 impl hyper::service::Service<Request<Incoming>> for App {
@@ -59,99 +97,111 @@ impl hyper::service::Service<Request<Incoming>> for App {
     type Future = Answer;
 
     fn call(&self, request: Request<Incoming>) -> Answer {
-        if !host_is_plain(&request) {
-            self.talk.begin(!request.body().is_end_stream());
-            // Behind a head that may be read in two ways no second one is looked for.
-            self.talk.we_close.set(true);
-            let reply = Reply::Text(StatusCode::BAD_REQUEST, "exactly one valid Host is required\n");
-            return Answer { talk: self.talk.clone(), reply: Coming::Now(reply) };
-        }
-        let action = self.http.routes.find(&request);
-        let delay = match action {
-            Some(Action::Respond(canned)) => canned.delay,
-            _ => Duration::ZERO,
+        let exchange = if self.talk.is_multiplexed() {
+            Exchange::stream(&self.talk, &request)
+        } else {
+            Exchange::alone(&self.talk, &request)
         };
-        let has_body = !request.body().is_end_stream();
-        self.talk.begin(has_body);
         #[cfg(test)]
         assert!(request.uri().path() != "/panic-in-the-service", "asked to panic");
-        let reply = if has_body || !delay.is_zero() || matches!(action, Some(Action::Status)) {
-            let (action, talk) = (action.cloned(), self.talk.clone());
-            let max_body = self.http.max_body;
-            Coming::Later(Box::pin(async move {
-                if let Err(refusal) = swallow(request.into_body(), max_body, &talk).await {
-                    return refusal;
-                }
-                if !delay.is_zero() {
-                    Delay::new(&talk.shared.engine, delay).await;
-                }
-                match action {
-                    Some(Action::Status) => document(&talk.shared).await,
-                    action => at_once(action.as_ref(), &talk.shared),
-                }
-            }))
-        } else {
-            Coming::Now(at_once(action, &self.talk.shared))
-        };
-        Answer { talk: self.talk.clone(), reply }
+        if class_of(request.headers()) == Class::Grpc {
+            exchange.classify(Class::Grpc);
+        }
+        if let Some(fault) = self.talk.head_fault() {
+            exchange.refuse_further();
+            let reply = Reply::Text(StatusCode::BAD_REQUEST, format!("{fault}\n").into());
+            return Answer { exchange, dress: None, reply: Coming::Now(reply) };
+        }
+        if !host_is_plain(&request) {
+            // Behind a head that may be read in two ways no second one is looked for.
+            exchange.refuse_further();
+            let reply = Reply::Text(StatusCode::BAD_REQUEST, "exactly one valid Host is required\n".into());
+            return Answer { exchange, dress: None, reply: Coming::Now(reply) };
+        }
+        let route = self.http.routes.find(&request);
+        let dress = route.and_then(|route| route.dress.clone());
+        let reply = self.reply(&exchange, route.map(|route| &route.action), request);
+        Answer { exchange, dress, reply }
     }
 }
 
-/// True if HTTP/1.1's one Host is there and can be one (RFC 9112, 3.2; its characters: RFC 3986, 3.2.2).
+/// True if HTTP/1.1's one Host is there and can be one (RFC 9112, 3.2).
 ///
 /// An empty one is allowed: the target may have no authority.
 fn host_is_plain<B>(request: &Request<B>) -> bool {
-    if request.version() != Version::HTTP_11 {
-        return true;
-    }
     let mut hosts = request.headers().get_all(HOST).iter();
-    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(byte);
-    hosts.next().is_some_and(|host| host.as_bytes().iter().all(legal)) && hosts.next().is_none()
+    match hosts.next() {
+        Some(host) => (host.is_empty() || is_authority(host.as_bytes())) && hosts.next().is_none(),
+        // HTTP/2 has an authority instead, HTTP/1.0 may have nothing.
+        None => request.version() != Version::HTTP_11,
+    }
 }
 
 /// The reply of an action that need not wait.
-fn at_once(action: Option<&Action>, shared: &Shared) -> Reply {
+fn at_once<B>(action: Option<&Action>, shared: &Shared, request: &Request<B>) -> Reply {
     match action {
         Some(Action::Respond(canned)) => Reply::Canned(canned.clone()),
-        Some(Action::Live) => Reply::Text(StatusCode::OK, "live\n"),
+        Some(Action::Live) => Reply::Text(StatusCode::OK, "live\n".into()),
         Some(Action::Ready) if shared.unready.get() => {
-            Reply::Text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+            Reply::Text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n".into())
         }
-        Some(Action::Ready) => Reply::Text(StatusCode::OK, "ready\n"),
-        Some(Action::Status) | None => Reply::Text(StatusCode::NOT_FOUND, "no such page\n"),
+        Some(Action::Ready) => Reply::Text(StatusCode::OK, "ready\n".into()),
+        Some(Action::Redirect(redirect)) => moved(redirect, request),
+        Some(Action::Status | Action::Proxy(_) | Action::Files(..)) | None => {
+            Reply::Text(StatusCode::NOT_FOUND, "no such page\n".into())
+        }
     }
+}
+
+/// Sends the client elsewhere.
+fn moved<B>(redirect: &config::Redirect, request: &Request<B>) -> Reply {
+    let host = host_of(request).unwrap_or_default();
+    if host.is_empty() && redirect.to.contains("{host}") {
+        return Reply::Text(StatusCode::BAD_REQUEST, "without a Host there is nowhere to go\n".into());
+    }
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let to = redirect.to.replace("{host}", host).replace("{target}", target);
+    let mut headers = HeaderMap::with_capacity(2);
+    match HeaderValue::try_from(to) {
+        Ok(to) => _ = headers.insert(LOCATION, to),
+        Err(_) => return Reply::Text(StatusCode::BAD_REQUEST, "the target can't be passed on\n".into()),
+    }
+    let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::PERMANENT_REDIRECT);
+    Reply::Made(Made::new(status, headers))
 }
 
 /// The scoreboard, from the master.
 async fn document(shared: &Rc<Shared>) -> Reply {
     match shared.status.ask(&shared.engine).await {
         Some(document) => Reply::Json(document),
-        None => Reply::Text(StatusCode::SERVICE_UNAVAILABLE, "the master does not answer\n"),
+        None => Reply::Text(StatusCode::SERVICE_UNAVAILABLE, "the master does not answer\n".into()),
     }
 }
 
-/// Reads a request's body to its end.
-async fn swallow(body: Incoming, limit: u64, talk: &Talk) -> Result<(), Reply> {
+/// Reads a request's body to its end; what to answer if that can't be done.
+async fn swallow(body: Incoming, limit: u64, exchange: &Exchange) -> Option<Reply> {
     let mut body = body;
     let mut taken = 0u64;
+    let refused = |status, why: &'static str| {
+        exchange.refuse_further();
+        exchange.body_taken();
+        Some(Reply::Text(status, why.into()))
+    };
     if body.size_hint().lower() > limit {
-        talk.we_close.set(true);
-        return Err(Reply::Text(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large\n"));
+        return refused(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large\n");
     }
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let Ok(frame) = frame else {
-            talk.blame();
-            talk.we_close.set(true);
-            return Err(Reply::Text(StatusCode::BAD_REQUEST, "the request body is broken\n"));
+            exchange.blame();
+            return refused(StatusCode::BAD_REQUEST, "the request body is broken\n");
         };
         taken += frame.data_ref().map_or(0, |data| data.len() as u64);
         if taken > limit {
-            talk.we_close.set(true);
-            return Err(Reply::Text(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large\n"));
+            return refused(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large\n");
         }
     }
-    talk.body_in.set(false);
-    Ok(())
+    exchange.body_taken();
+    None
 }
 
 impl Future for Answer {
@@ -169,35 +219,6 @@ impl Future for Answer {
             },
             Coming::Given => return Poll::Pending,
         };
-        Poll::Ready(Ok(response(reply, &self.talk)))
+        Poll::Ready(Ok(reply.dress(&self.exchange, self.dress.as_deref())))
     }
-}
-
-fn response(reply: Reply, talk: &Rc<Talk>) -> Response<Payload> {
-    let (status, mut headers, body) = match reply {
-        Reply::Canned(canned) => (canned.status, canned.headers.clone(), canned.body.clone()),
-        Reply::Text(status, text) => {
-            (status, typed("text/plain; charset=utf-8"), Bytes::from_static(text.as_bytes()))
-        }
-        Reply::Json(document) => (StatusCode::OK, typed("application/json"), document),
-    };
-    // More input that is here already is answered first: it was sent before the client could know.
-    if talk.shared.draining.get() && talk.quiet.get() {
-        talk.we_close.set(true);
-    }
-    if talk.we_close.get() {
-        headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    talk.answered(status.as_u16());
-    let mut response = Response::new(Payload::new(body, talk.clone()));
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
-    response
-}
-
-fn typed(kind: &'static str) -> HeaderMap {
-    let mut headers = HeaderMap::with_capacity(4);
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers
 }

@@ -10,7 +10,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io::Result;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 #[derive(Debug)]
 pub struct Stream {
@@ -41,10 +41,15 @@ impl Read for Stream {
         if talk.io.at_eof() && talk.holds_back_the_end(cx) {
             return Poll::Pending;
         }
-        match talk.io.read(cx, cursor.remaining(), |bytes| cursor.put_slice(bytes)) {
+        let read = talk.io.read(cx, cursor.remaining(), |bytes| {
+            if !bytes.is_empty() {
+                talk.heard(bytes);
+            }
+            cursor.put_slice(bytes);
+        });
+        match read {
             Poll::Ready(Ok(0)) if talk.holds_back_the_end(cx) => Poll::Pending,
             Poll::Ready(Ok(n)) => {
-                talk.heard();
                 talk.shared.slot.add(BYTES_IN, n as u64);
                 Poll::Ready(Ok(()))
             }
@@ -69,7 +74,8 @@ impl Write for Stream {
     }
 
     /// hyper calls this only when its own buffer is empty.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
+        ready!(self.talk.io.flush(cx))?;
         self.talk.flushed();
         Poll::Ready(Ok(()))
     }

@@ -2,23 +2,43 @@
 //!
 //! It lives from the moment a parked socket turns readable to the moment it is parked again or closed.
 //! The adapter and the service write it, `Serve` reads whether the connection is idle, the
-//! sweep reads how long it has stood still. Whoever ends it calls `into_socket`, which closes the books.
+//! sweep reads how long it has stood still. Whoever ends it calls `into_kept`, which closes the books.
 
-use crate::model::Moment;
-use crate::scoreboard::layout::{Doing, ERRORS, IDLE, IN_FLIGHT, REQUESTS};
+use super::gate::{Fault, Gate};
+use super::noted::{self, Docket};
+use super::proxy::Switch;
+use crate::model::{Class, Moment};
+use crate::scoreboard::layout::{ACTIVE, Doing, ERRORS, IDLE, IN_FLIGHT, REQUESTS};
 use crate::scoreboard::slot::Row;
 use crate::sys::clock;
-use crate::worker::engine::io::{Io, Socket};
+use crate::sys::net::Peer;
+use crate::worker::near::{Kept, Near};
 use crate::worker::shared::Shared;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::task::Context;
 
 #[derive(Debug)]
 pub struct Talk {
-    pub io: Io,
+    pub io: Near,
     pub shared: Rc<Shared>,
     row: Row,
+    pub peer: Peer,
+    /// The open request of HTTP/1, for the access log.
+    pub docket: Docket,
+    /// HTTP/2: many requests at once.
+    multiplexed: Cell<bool>,
+    class: Cell<Class>,
+    /// Looks at the raw bytes of the head that is being read.
+    gate: RefCell<Gate>,
+    /// Bytes that come now are known to be those of a head, from its first on.
+    gated: Cell<bool>,
+    /// What the connection is to become when hyper has written its 101.
+    pub switch: RefCell<Option<Box<Switch>>>,
+    /// Endless answers are to end now.
+    pub ending: Cell<bool>,
+    /// Open streams of an HTTP/2 connection.
+    streams: Cell<u32>,
     /// When the head that is being read (or was read last) began.
     head_since: Cell<Moment>,
     began: Cell<Moment>,
@@ -53,12 +73,21 @@ pub struct Talk {
 }
 
 impl Talk {
-    pub fn new(io: Io, shared: Rc<Shared>, row: Row) -> Talk {
+    pub fn new(io: Near, shared: Rc<Shared>, row: Row, peer: Peer, multiplexed: bool) -> Talk {
         let now = shared.engine.now();
         Talk {
             io,
             shared,
             row,
+            peer,
+            docket: Docket::default(),
+            multiplexed: Cell::new(multiplexed),
+            class: Cell::new(Class::Http),
+            gate: RefCell::new(Gate::new()),
+            gated: Cell::new(!multiplexed),
+            switch: RefCell::new(None),
+            ending: Cell::new(false),
+            streams: Cell::new(0),
             head_since: Cell::new(now),
             began: Cell::new(now),
             requests: Cell::new(0),
@@ -82,7 +111,9 @@ impl Talk {
     /// False if the connection is to be parked.
     pub fn keep_warm(&self) -> bool {
         // What is to be read has had its event: nothing would wake hyper for it, a FIN least of all.
-        if self.chill.get() || self.io.at_eof() || self.io.may_read() {
+        // Unless it is clear where the next head begins, hyper is to hand out what it has read of it.
+        let unclear = !self.gated.get();
+        if unclear || self.chill.get() || self.io.at_eof() || self.io.may_read() {
             return false;
         }
         if self.warm.get().is_none() {
@@ -117,30 +148,112 @@ impl Talk {
         was_warm
     }
 
-    /// Bytes have come in.
-    pub fn heard(&self) {
+    /// Bytes have come in; to be told before hyper has them.
+    pub fn heard(&self, bytes: &[u8]) {
         if self.cool() {
-            self.restart();
+            self.restart(&[]);
         }
         self.touched.set(true);
         self.quiet.set(false);
+        self.look_at(bytes);
     }
 
-    /// hyper is built anew over leftover bytes of a next head.
-    pub fn restart(&self) {
+    fn look_at(&self, bytes: &[u8]) {
+        if !self.open.get() && self.gated.get() && self.gate.borrow_mut().feed(bytes) < bytes.len() {
+            // What follows the head may be the beginning of another one.
+            self.gated.set(false);
+        }
+    }
+
+    /// What was wrong with the bytes of the head that hyper has just handed over.
+    ///
+    /// A head that came together with an earlier request is not looked at: hyper's reading of it is what is passed on.
+    pub fn head_fault(&self) -> Option<Fault> {
+        let mut gate = self.gate.borrow_mut();
+        let fault = gate.fault();
+        gate.restart();
+        fault
+    }
+
+    /// Another head begins with `rest`, leftover bytes over which hyper is built anew.
+    pub fn restart(&self, rest: &[u8]) {
         self.called.set(false);
         self.idle.set(false);
         self.touched.set(true);
+        self.gate.borrow_mut().restart();
+        self.gated.set(true);
+        self.look_at(rest);
         self.head_since.set(self.shared.engine.now());
+    }
+
+    /// The class of the conversation shows, or ends with the answer that it came from.
+    pub fn classify(&self, class: Class) {
+        let before = self.class.replace(class);
+        if before != class {
+            let slot = &self.shared.slot;
+            slot.sub(ACTIVE + before.index(), 1);
+            slot.add(ACTIVE + class.index(), 1);
+            slot.reclass(self.row, class);
+        }
+    }
+
+    pub fn class(&self) -> Class {
+        self.class.get()
+    }
+
+    pub fn is_multiplexed(&self) -> bool {
+        self.multiplexed.get()
+    }
+
+    /// It turns out to be HTTP/2.
+    pub fn multiplex(&self) {
+        self.multiplexed.set(true);
+        self.gated.set(false);
+    }
+
+    /// One more stream of an HTTP/2 connection.
+    pub fn stream_opened(&self) {
+        let streams = self.streams.get();
+        self.streams.set(streams + 1);
+        self.requests.set(self.requests.get().saturating_add(1));
+        let slot = &self.shared.slot;
+        slot.request(self.row);
+        if streams == 0 {
+            slot.doing(self.row, Doing::Request, self.shared.engine.now());
+        }
+    }
+
+    pub fn stream_closed(&self) {
+        let streams = self.streams.get().saturating_sub(1);
+        self.streams.set(streams);
+        if streams == 0 {
+            let now = self.shared.engine.now();
+            self.head_since.set(now);
+            self.shared.slot.doing(self.row, Doing::Idle, now);
+        }
+    }
+
+    /// No request is under way, nor part of one.
+    pub fn is_at_rest(&self) -> bool {
+        self.warm.get().is_some() || self.multiplexed.get() && self.streams.get() == 0
+    }
+
+    /// Since when an HTTP/2 connection has had no stream.
+    pub fn streamless_since(&self) -> Option<Moment> {
+        (self.multiplexed.get() && self.streams.get() == 0).then(|| self.head_since.get())
     }
 
     /// A request has been read.
     pub fn begin(&self, has_body: bool) {
         self.finish();
+        self.classify(Class::Http);
         self.called.set(true);
         self.open.set(true);
         self.pending.set(true);
         self.body_in.set(has_body);
+        if has_body {
+            self.gated.set(false);
+        }
         self.quiet.set(false);
         self.end_held.set(false);
         self.idle.set(false);
@@ -159,6 +272,10 @@ impl Talk {
     /// hyper may have the whole body and the service not yet: it gets one more turn to take it. If it
     /// wants more after that, the body is cut short.
     pub fn holds_back_the_end(&self, cx: &Context<'_>) -> bool {
+        // A client that half-closes an HTTP/2 connection is leaving it.
+        if self.multiplexed.get() {
+            return false;
+        }
         if !self.open.get() || self.body_in.get() && self.end_held.replace(true) {
             return false;
         }
@@ -172,8 +289,19 @@ impl Talk {
     /// The service has made its answer.
     pub fn answered(&self, status: u16) {
         self.pending.set(false);
-        self.body_in.set(false);
+        self.docket.answered(status);
         self.shared.slot.response(status);
+    }
+
+    /// Something else than the service answers: a head that can't be read, or that takes too long.
+    pub fn refused(&self, status: u16) {
+        self.shared.slot.response(status);
+        if self.open.get() {
+            self.docket.answered(status);
+        } else if let Some(log) = &self.shared.access_log {
+            let took = self.shared.engine.now().since(self.head_since.get());
+            noted::no_request(log, self.peer, status, took);
+        }
     }
 
     /// hyper's write buffer is empty and the socket has taken it all.
@@ -197,8 +325,12 @@ impl Talk {
         if self.open.replace(false) {
             let slot = &self.shared.slot;
             slot.sub(IN_FLIGHT, 1);
-            slot.latency(Moment(clock::monotonic_ns()).since(self.began.get()));
+            let took = Moment(clock::monotonic_ns()).since(self.began.get());
+            slot.latency(took);
             self.head_since.set(self.shared.engine.now());
+            let switches = self.switch.borrow().is_some();
+            let class = if switches { Class::Websocket } else { self.class.get() };
+            self.docket.close(&self.shared, self.peer, class, took);
         }
     }
 
@@ -214,18 +346,20 @@ impl Talk {
 
     /// Since when it waits for the rest of a head; `None` while a request is open.
     pub fn waits_for_head(&self) -> Option<Moment> {
-        (!self.open.get() && self.warm.get().is_none()).then(|| self.head_since.get())
+        (!self.multiplexed.get() && !self.open.get() && self.warm.get().is_none())
+            .then(|| self.head_since.get())
     }
 
-    /// Since when it waits for more of a request's body; `None` when it does not.
+    /// Since when it waits for more of a request's body; `None` when it does not: nobody wants it, or
+    /// what has come is not yet taken.
     pub fn waits_for_body(&self) -> Option<Moment> {
-        self.body_in.get().then(|| self.io.last_read().max(self.began.get()))
+        (self.body_in.get() && !self.io.may_read()).then(|| self.io.last_read().max(self.began.get()))
     }
 
     /// The end of the conversation: whatever was open is closed in the books, the socket comes back.
-    pub fn into_socket(self) -> Socket {
+    pub fn into_kept(self) -> Kept {
         self.finish();
         self.cool();
-        self.io.into_socket()
+        self.io.into_kept()
     }
 }

@@ -3,13 +3,16 @@
 use super::*;
 use crate::scoreboard::layout::IDLE;
 use crate::sys::net::Peer;
-use crate::worker::conns::{Conns, Retired};
+use crate::worker::conns::Conns;
 use crate::worker::engine::Handle;
+use crate::worker::engine::helpers::Helpers;
 use crate::worker::engine::reactor::Reactor;
 use crate::worker::engine::task::Tasks;
-use crate::worker::http::Http;
-use crate::worker::http::routes::Tokens;
+use crate::worker::http::routes::{Means, Tokens};
 use crate::worker::lists::List;
+use crate::worker::moves::Retired;
+use crate::worker::opening::Door;
+use crate::worker::service::Service;
 use crate::worker::shared::Shared;
 use std::net::TcpListener;
 use std::rc::Rc;
@@ -98,16 +101,23 @@ pub fn still_life() -> (Conns, TcpStream, usize) {
     let handle = Rc::new(Handle::new(reactor.registry()).unwrap());
     let tasks = Tasks::new(reactor.registry()).unwrap();
     let log = slog::Logger::root(slog::Discard, slog::o!());
-    let shared = Rc::new(Shared::new(handle, Slot::map(slot.as_fd()).unwrap(), log));
-    let Kind::Http(config) = service().kind;
-    let http = Rc::new(Http::new(&config, &Tokens { pid: 1, generation: 1, seat: 1 }));
-    let mut conns = Conns::new(reactor, tasks, shared, http);
+    let tokens = Tokens { pid: 1, generation: 1, seat: 1 };
+    let helpers = Rc::new(Helpers::new());
+    let means = Means { tokens, engine: handle.clone(), helpers, log: log.clone() };
+    let shared = Rc::new(Shared::new(handle, Slot::map(slot.as_fd()).unwrap(), log, None));
+    let mut conns = Conns::new(
+        reactor,
+        tasks,
+        shared,
+        Service::new(&service().kind, &means).unwrap(),
+        vec![Door::default()],
+    );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     client.set_read_timeout(Some(PATIENCE)).unwrap();
     let (accepted, _) = listener.accept().unwrap();
     accepted.set_nonblocking(true).unwrap();
-    conns.admit(accepted.into(), Peer::Unix).unwrap();
+    conns.admit(accepted.into(), Peer::Unix, 0).unwrap();
     let key = conns.lists.first(List::New).unwrap();
     (conns, client, key)
 }

@@ -90,9 +90,10 @@ fn the_deadline_cuts_counts_and_names() {
     let mut trial = Trial::start(|service| {
         service.drain.grace = LONG;
         let slow = Respond { status: 200, body: String::new(), headers: vec![], delay: LONG * 6 };
-        http(service)
-            .routes
-            .insert(0, Route { path: "/never".into(), host: None, action: Action::Respond(slow) });
+        http(service).routes.insert(
+            0,
+            Route { path: "/never".into(), host: None, action: Action::Respond(slow), headers: vec![] },
+        );
     });
     let mut clients: Vec<Client> = (0..3).map(|_| trial.connect()).collect();
     clients[0].send("GET /never HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -180,7 +181,14 @@ fn the_masters_death_serves_the_queue_and_frees_the_port() {
 fn nonsense_on_the_channel_is_ignored() {
     let trial = Trial::start(|_| {});
     let channel = trial.channel.as_ref().unwrap().as_fd();
-    for text in ["{", "\"no_such_order\"", "{\"rescue\":{\"seat\":\"x\"}}", "\"reopen_log\"", "\"status\""] {
+    for text in [
+        "{",
+        "\"no_such_order\"",
+        "{\"rescue\":{\"seat\":\"x\"}}",
+        "\"reopen_log\"",
+        "\"reopen_access_log\"",
+        "\"status\"",
+    ] {
         scm::send(channel, text.as_bytes(), &[]).unwrap();
     }
     scm::send(channel, &vec![b' '; MESSAGE_LIMIT + 1], &[]).unwrap();

@@ -5,13 +5,15 @@
 mod closing;
 mod drains;
 mod heads;
+mod lasting;
+mod lines;
 mod listening;
 mod requests;
 
 use super::turn::{Setup, serve};
 use crate::config::*;
 use crate::log::Sink;
-use crate::model::{Generation, Seat};
+use crate::model::{Generation, Seat, TicketSecret};
 use crate::scoreboard::layout::{MAGIC, VERSION, WORDS};
 use crate::scoreboard::slot::Slot;
 use crate::sys::listen::{self, TcpOptions};
@@ -32,16 +34,17 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A service with the routes all tests use.
 fn service() -> Service {
     let respond = |body: &str, delay| Respond { status: 200, body: body.into(), headers: vec![], delay };
-    let route = |path: &str, action| Route { path: path.into(), host: None, action };
+    let route = |path: &str, action| Route { path: path.into(), host: None, action, headers: vec![] };
     let ms = Duration::from_millis;
     Service {
         name: "web".into(),
         listen: vec![tcp_listen(Accept::PerWorker)],
         workers: Pool::Fixed(1),
         connections: 20_000,
-        drain: Drain { grace: ms(60_000), delay: ms(0), idle: Idle::Announce },
+        drain: Drain { grace: ms(60_000), delay: ms(0), idle: Idle::Announce, long_lived_grace: ms(60_000) },
         restart: Restart { backoff_min: ms(100), backoff_max: ms(100), give_up: 0 },
         limits: Limits { nofile: 1024, core: None, cpu_affinity: Affinity::Off, nice: 0 },
+        access_log: None,
         kind: Kind::Http(Http {
             routes: vec![
                 route("/status", Action::Status),
@@ -57,6 +60,8 @@ fn service() -> Service {
             max_header_size: 8192,
             max_headers: 100,
             max_body: 100_000,
+            http2: true,
+            max_streams: 128,
         }),
     }
 }
@@ -71,11 +76,13 @@ fn tcp_listen(accept: Accept) -> Listen {
         defer_accept: Duration::ZERO,
         mode: 0o600,
         owner: None,
+        proxy_protocol: false,
+        tls: None,
     }
 }
 
 fn http(service: &mut Service) -> &mut Http {
-    let Kind::Http(http) = &mut service.kind;
+    let Kind::Http(http) = &mut service.kind else { panic!("an HTTP service") };
     http
 }
 
@@ -114,10 +121,12 @@ impl Trial {
         let slot = shm::create("masterd-test-slot", WORDS, &[MAGIC, VERSION]).unwrap();
         let pages = Pages::map(slot.as_fd(), WORDS, false).unwrap();
         let log = shm::scratch("masterd-test-log").unwrap();
+        let access_log = service.access_log.as_ref().map(|log| fd::open_log(&log.file).unwrap());
         let (copy, log_copy) = (listener.try_clone().unwrap(), log.try_clone().unwrap());
         let thread = std::thread::spawn(move || {
             let sink = Sink::new(log_copy, LogFormat::Text, LogLevel::Debug);
             serve(Setup {
+                tickets: TicketSecret::new([1; 32], crate::model::Moment(0)),
                 trial: false,
                 seat: Seat(3),
                 generation: Generation(7),
@@ -127,6 +136,7 @@ impl Trial {
                 slot: Slot::map(slot.as_fd()).unwrap(),
                 log: sink.logger("worker web/3 gen 7"),
                 sink,
+                access_log,
                 signals: None,
             })
         });
@@ -165,6 +175,7 @@ impl Trial {
         self.order(
             &Order::Drain(DrainOrder {
                 grace_ms,
+                long_lived_ms: 0,
                 idle,
                 unready: false,
                 last_call,

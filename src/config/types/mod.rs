@@ -3,7 +3,13 @@
 //! `check` makes it in the config child; it crosses to the master as JSON (`serde`), so every type
 //! here is plain data. Paths are absolute, names are resolved to ids, `auto` is a number.
 
+mod tls;
+mod work;
+
 pub use crate::model::plan::{Idle, Pool, Rollout};
+pub use tls::*;
+pub use work::*;
+
 use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +39,9 @@ pub struct Master {
     pub rollout: Rollout,
     pub watchdog: Duration,
     pub log: Log,
+    /// What services without a word of their own have.
+    #[serde(default)]
+    pub access_log: Option<AccessLog>,
 }
 
 /// Resolved `user` and `group`. When the master is not root the workers keep its identity: then both
@@ -57,6 +66,14 @@ pub struct Log {
     pub format: LogFormat,
     /// `None` is stderr.
     pub file: Option<PathBuf>,
+}
+
+/// Where a line for each request goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessLog {
+    /// To be appended to, absolute. Services may share it, then in one format.
+    pub file: PathBuf,
+    pub format: LogFormat,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,12 +101,16 @@ pub struct Service {
     pub restart: Restart,
     pub limits: Limits,
     pub kind: Kind,
+    /// Its own, or the master's.
+    #[serde(default)]
+    pub access_log: Option<AccessLog>,
 }
 
-/// What the workers of a service do. One variant today; `tcp` and `exec` come beside it.
+/// What the workers of a service do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Kind {
     Http(Http),
+    Tcp(Tcp),
 }
 
 impl Kind {
@@ -97,6 +118,15 @@ impl Kind {
     pub fn word(&self) -> &'static str {
         match self {
             Kind::Http(_) => "http",
+            Kind::Tcp(_) => "tcp",
+        }
+    }
+
+    /// The routes of an HTTP service; none of another.
+    pub fn routes(&self) -> &[Route] {
+        match self {
+            Kind::Http(http) => &http.routes,
+            Kind::Tcp(_) => &[],
         }
     }
 }
@@ -116,6 +146,12 @@ pub struct Listen {
     pub mode: u32,
     /// Unix socket files only: owner of the file, if asked for.
     pub owner: Option<Owner>,
+    /// Every connection begins with a PROXY protocol header, v1 or v2; one without it is not served.
+    #[serde(default)]
+    pub proxy_protocol: bool,
+    /// Connections speak TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
 }
 
 /// Resolved `owner = "user"` or `"user:group"`; `None` leaves that id alone.
@@ -157,6 +193,14 @@ pub struct Drain {
     pub grace: Duration,
     pub delay: Duration,
     pub idle: Idle,
+    /// `grace` of what is meant to last: WebSocket, server-sent events, gRPC, TCP, and TLS. Not below `grace`.
+    #[serde(default = "five_minutes")]
+    pub long_lived_grace: Duration,
+}
+
+/// The default of `long_lived_grace`, for states recorded before there was one.
+fn five_minutes() -> Duration {
+    Duration::from_secs(300)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -184,55 +228,4 @@ pub enum Affinity {
     Auto,
     /// These CPUs, every worker.
     Cpus(Vec<usize>),
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Http {
-    /// Longest prefix first within a host; ready to be searched from the front.
-    pub routes: Vec<Route>,
-    /// From the first byte of a request to the end of its head (and from accept to the first byte).
-    pub header_timeout: Duration,
-    /// Longest silence within a request body.
-    pub body_timeout: Duration,
-    /// Longest time a response makes no progress because the client does not read.
-    pub write_timeout: Duration,
-    /// Longest idle time between requests.
-    pub keep_alive: Duration,
-    /// Bytes of request line and headers together; 8192 at least.
-    pub max_header_size: usize,
-    pub max_headers: usize,
-    /// Bytes of a request body that masterd reads itself (`respond` and the like).
-    pub max_body: u64,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Route {
-    pub path: String,
-    /// Lower case, without port; `None` matches every host.
-    pub host: Option<String>,
-    pub action: Action,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Action {
-    Respond(Respond),
-    Health(Health),
-    /// The scoreboard as JSON, the document of `masterd status --json`.
-    Status,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Respond {
-    pub status: u16,
-    /// `{pid}`, `{generation}` and `{seat}` are replaced; other braces are literal.
-    pub body: String,
-    /// Checked header names and values, in order.
-    pub headers: Vec<(String, String)>,
-    pub delay: Duration,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Health {
-    Live,
-    Ready,
 }

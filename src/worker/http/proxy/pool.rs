@@ -1,0 +1,52 @@
+//! Connections to upstreams that wait for their next request.
+//!
+//! The last one put back is the first one taken: it is the likeliest to be open still. What a server has closed
+//! meanwhile is found when it is taken, or by `sweep`, whichever comes first.
+
+use super::Proxy;
+use super::lane::Lane;
+use super::link::Link;
+use crate::model::Moment;
+use crate::worker::upstream::Index;
+
+impl Proxy {
+    /// Keeps a connection whose answer has ended, if its request has, too, and there is room.
+    pub(super) fn keep(&self, mut link: Link) {
+        let kept = &mut self.idle.borrow_mut()[link.server];
+        if kept.len() < self.keep && link.is_fresh() {
+            (link.used, link.idle_since) = (true, self.engine.now());
+            kept.push(link);
+        }
+    }
+
+    /// A connection that is fit for another request.
+    pub(super) fn take_idle(&self, server: Index) -> Option<Link> {
+        if let Some(lane) = &mut self.lanes.borrow_mut()[server]
+            && lane.is_open()
+        {
+            lane.used_at = self.engine.now();
+            return Some(Link::shared(server, lane.clone()));
+        }
+        let kept = &mut self.idle.borrow_mut()[server];
+        while let Some(mut link) = kept.pop() {
+            if link.is_fresh() {
+                return Some(link);
+            }
+        }
+        None
+    }
+
+    /// Closes what has been idle for too long, and what the servers have closed.
+    pub fn sweep(&self, now: Moment) {
+        for kept in self.idle.borrow_mut().iter_mut() {
+            kept.retain_mut(|link| now.since(link.idle_since) < self.keep_timeout && link.is_fresh());
+        }
+        for lane in self.lanes.borrow_mut().iter_mut() {
+            // Requests under way hold it open.
+            let kept = |lane: &Lane| lane.is_open() && now.since(lane.used_at) < self.keep_timeout;
+            if !lane.as_ref().is_none_or(kept) {
+                *lane = None;
+            }
+        }
+    }
+}
