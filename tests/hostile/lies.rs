@@ -66,7 +66,8 @@ fn hold(same: bool) {
     wait_until("the stranger sleeps", SOON, || stranger.untouched());
     let web = Web::new()
         .workers(3)
-        .service("drain = { grace = \"300ms\" }")
+        // The most that a liar gains.
+        .service("drain = { grace = \"300ms\", long_lived_grace = \"900ms\" }")
         .service("restart = { backoff_min = \"5ms\", backoff_max = \"5ms\" }");
     let pid = stranger.pid().to_string();
     let touch = |command: &mut Command| {
@@ -196,7 +197,7 @@ impl Truth {
             for c in connections {
                 assert!(c.age >= 0.0 && c.age.is_finite(), "{c:?}");
                 assert!(
-                    ["new", "head", "request", "idle", "closing", "?"].contains(&c.state.as_str()),
+                    ["new", "head", "request", "idle", "closing", "tunnel", "?"].contains(&c.state.as_str()),
                     "{c:?}"
                 );
                 assert!(["http", "websocket", "grpc", "sse", "tcp"].contains(&c.class.as_str()), "{c:?}");

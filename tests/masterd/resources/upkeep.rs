@@ -62,7 +62,7 @@ fn an_idle_master_and_its_workers_sleep() {
         assert!(woken <= most, "{} woke {woken:.1} times a second", procs::title(*pid));
     }
     // A build without optimisation is larger; what is promised is measured in benches.
-    assert!(resident(master.pid()) <= 14 * 1024, "{} KiB", resident(master.pid()));
+    assert!(resident(master.pid()) <= 20 * 1024, "{} KiB", resident(master.pid()));
     drop(idle);
     master.finish();
 }
