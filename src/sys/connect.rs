@@ -143,6 +143,13 @@ pub fn take_error(fd: BorrowedFd<'_>) -> io::Result<()> {
     if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
+/// True if a connect failed for want of something on this machine (descriptors, memory, ports of our own): that is not the
+/// other side's doing.
+pub fn is_our_own_lack(error: &io::Error) -> bool {
+    let lacks = [libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|number| lacks.contains(&number))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::listen;
@@ -180,6 +187,7 @@ mod tests {
             drop(listener);
             let failed = connect(&target).and_then(|(fd, _)| ended(&fd)).unwrap_err();
             assert_eq!(failed.kind(), ErrorKind::ConnectionRefused);
+            assert!(!is_our_own_lack(&failed));
         }
     }
 

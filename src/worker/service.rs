@@ -44,6 +44,15 @@ impl Service {
         }
     }
 
+    /// Descriptors that one connection may need: its own, and that of its upstream.
+    pub fn descriptors(&self) -> usize {
+        let passes_on = match self {
+            Service::Http(http) => http.routes.proxies().next().is_some(),
+            Service::Tcp(tcp) => tcp.group.is_some(),
+        };
+        if passes_on { 2 } else { 1 }
+    }
+
     /// What is due now and then.
     pub fn sweep(&self, now: Moment) {
         if let Service::Http(http) = self {

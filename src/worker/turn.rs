@@ -107,7 +107,8 @@ pub fn serve(mut setup: Setup) -> i32 {
         Err(why) => return give_up(&mut mailbox, &shared.log, &io::Error::other(why)),
     };
     let conns = Conns::new(reactor, tasks, shared.clone(), work.clone(), doors);
-    let acceptor = Acceptor::new(service.connections as usize, ceiling(listeners.len(), &shared.log));
+    let ceiling = ceiling(listeners.len(), &shared.log) / work.descriptors();
+    let acceptor = Acceptor::new(service.connections as usize, ceiling.max(1));
     let (drain, leave) = (None, None);
     let mut worker = Worker {
         conns,

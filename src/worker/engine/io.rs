@@ -38,6 +38,7 @@ pub struct Io {
     fin: Cell<bool>,
     eof: Cell<bool>,
     broken: Cell<bool>,
+    failed: Cell<bool>,
     watches_writing: Cell<bool>,
     last_read: Cell<Moment>,
     stuck_since: Cell<Option<Moment>>,
@@ -55,6 +56,7 @@ impl Io {
             fin: Cell::new(fin),
             eof: Cell::new(false),
             broken: Cell::new(false),
+            failed: Cell::new(false),
             watches_writing: Cell::new(socket.watches_writing),
             last_read: Cell::new(engine.now()),
             stuck_since: Cell::new(None),
@@ -98,6 +100,9 @@ impl Io {
         }
         if ready.broken {
             self.broken.set(true);
+        }
+        if ready.failed {
+            self.failed.set(true);
         }
         // Taken, not cloned: the task stores a new one when it waits again.
         if let Some(waker) = self.waker.take() {
@@ -240,6 +245,12 @@ impl Io {
     /// Reset or hung up: nothing can be read or written any more.
     pub fn is_broken(&self) -> bool {
         self.broken.get()
+    }
+
+    /// Reset, or failed in another way. Unlike `is_broken` not true of a socket that both sides have ended, from which
+    /// there may still be something to be read.
+    pub fn has_failed(&self) -> bool {
+        self.failed.get()
     }
 
     /// Something may be there to be read without a further event.

@@ -24,6 +24,8 @@ pub struct Ready {
     pub read_closed: bool,
     /// Error or hang-up: both directions are dead.
     pub broken: bool,
+    /// An error, a reset most likely; both sides having ended in good order is none.
+    pub failed: bool,
 }
 
 /// The poll and its sources.
@@ -93,6 +95,7 @@ impl<S> Reactor<S> {
             writable: event.is_writable() || event.is_error(),
             read_closed: event.is_read_closed(),
             broken: event.is_error() || event.is_write_closed(),
+            failed: event.is_error(),
         }));
         Ok(batch)
     }

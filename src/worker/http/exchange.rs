@@ -35,7 +35,8 @@ pub struct Stream {
 impl Exchange {
     /// A request of an HTTP/1 connection has been read.
     pub fn alone<B: Body>(talk: &Rc<Talk>, request: &Request<B>) -> Exchange {
-        talk.begin(!request.body().is_end_stream());
+        let body = request.body();
+        talk.begin(if body.is_end_stream() { Some(0) } else { body.size_hint().exact() });
         talk.docket.open(&talk.shared, request);
         Exchange::Alone(talk.clone())
     }
@@ -94,6 +95,14 @@ impl Exchange {
     pub fn body_taken(&self) {
         if let Exchange::Alone(talk) = self {
             talk.body_in.set(false);
+        }
+    }
+
+    /// Somebody waits for more of the request's body, or has enough of it for now. Only while somebody waits
+    /// is it the client who is slow.
+    pub fn body_wanted(&self, wanted: bool) {
+        if let Exchange::Alone(talk) = self {
+            talk.want_body(wanted);
         }
     }
 

@@ -27,8 +27,8 @@ pub enum Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Fault::BareLf => "a line of the head ends in LF without CR",
-            Fault::BareCr => "the head holds a CR without LF",
+            Fault::BareLf => "a line ends in LF without CR",
+            Fault::BareCr => "a line holds a CR without LF",
             Fault::NulByte => "the head holds a NUL byte",
             Fault::LengthAndCoding => "the head has both Content-Length and Transfer-Encoding",
             Fault::Fragment => "the target holds a fragment",

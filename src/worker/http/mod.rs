@@ -4,9 +4,11 @@
 //! HTTP itself is hyper's business. Timeouts are not here: the loop's sweep reads them off the `Talk`.
 //! Never: touches another connection, accepts, closes a socket.
 
+pub mod chunks;
 pub mod exchange;
 pub mod files;
 pub mod gate;
+pub mod intake;
 pub mod noted;
 pub mod payload;
 pub mod proxy;

@@ -62,7 +62,7 @@ pub struct Serve {
 
 impl Serve {
     pub fn new(http: Rc<Http>, shared: Rc<Shared>, talk: Rc<Talk>) -> Serve {
-        let connection = Some(build(&http, &talk, Bytes::new()));
+        let connection = Some(build(&http, &talk));
         Serve { connection, http, shared, talk, said_goodbye: false }
     }
 
@@ -75,6 +75,8 @@ impl Serve {
             }
             return Poll::Ready(Ended::Broken);
         }
+        // Whatever it waits for, a reset is to be heard of: hyper may not be reading.
+        talk.io.arm(cx);
         if !talk.idle.get() && talk.touched.get() {
             if !talk.is_open() {
                 talk.reading_head();
@@ -86,12 +88,12 @@ impl Serve {
         }
         talk.cool();
         let Some(Hyper::One(connection)) = self.connection.take() else { return Poll::Ready(Ended::Over) };
-        let rest = connection.into_parts().read_buf;
-        if rest.is_empty() {
+        talk.intake.put_back(connection.into_parts().read_buf);
+        if !talk.intake.has_ahead() {
             return Poll::Ready(Ended::Idle);
         }
-        talk.restart(&rest);
-        self.connection = Some(build(&self.http, talk, rest));
+        talk.restart();
+        self.connection = Some(build(&self.http, talk));
         // In its turn: one client's pipeline must not hold up everybody else.
         cx.waker().wake_by_ref();
         Poll::Pending
@@ -99,18 +101,18 @@ impl Serve {
 
     /// hyper has ended the connection without an error.
     fn over(&mut self) -> Ended {
-        let rest = match self.connection.take() {
-            Some(Hyper::One(connection)) => Some(connection.into_parts().read_buf),
-            Some(Hyper::Two(_)) | None => None,
-        };
+        if let Some(Hyper::One(connection)) = self.connection.take() {
+            self.talk.intake.put_back(connection.into_parts().read_buf);
+        }
+        let rest = self.talk.intake.take_ahead();
         if let Some(switch) = self.talk.switch.take() {
             // hyper tells nothing of what it could not write of the 101.
             if self.talk.io.stuck_since().is_some() {
                 return Ended::Broken;
             }
-            return Ended::Switch(switch, rest.unwrap_or_default());
+            return Ended::Switch(switch, rest);
         }
-        let unread = rest.is_some_and(|rest| !rest.is_empty());
+        let unread = !rest.is_empty();
         let ended_by_client = self.talk.io.at_eof() || self.talk.quiet.get();
         if self.talk.we_close.get() || unread || !ended_by_client { Ended::Linger } else { Ended::Over }
     }
@@ -132,9 +134,9 @@ impl Serve {
     /// The client began with HTTP/2's preface (RFC 9113, 3.3): what hyper has read of it is read again.
     fn take_up_http2(&mut self, cx: &Context<'_>) -> Poll<Ended> {
         let Some(Hyper::One(connection)) = self.connection.take() else { return Poll::Ready(Ended::Broken) };
-        let before = connection.into_parts().read_buf;
+        self.talk.intake.put_back(connection.into_parts().read_buf);
         self.talk.multiplex();
-        self.connection = Some(build(&self.http, &self.talk, before));
+        self.connection = Some(build(&self.http, &self.talk));
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -157,8 +159,8 @@ impl Serve {
     }
 }
 
-fn build(http: &Rc<Http>, talk: &Rc<Talk>, before: Bytes) -> Hyper {
-    let stream = Stream::new(talk.clone(), before);
+fn build(http: &Rc<Http>, talk: &Rc<Talk>) -> Hyper {
+    let stream = Stream::new(talk.clone());
     let app = App::new(http.clone(), talk.clone());
     if talk.is_multiplexed() {
         let engine = Beside(talk.shared.engine.clone());

@@ -19,7 +19,7 @@ use crate::worker::engine::timers::Delay;
 use crate::worker::shared::Shared;
 use hyper::body::{Body, Incoming};
 use hyper::header::{HOST, HeaderMap, HeaderValue, LOCATION};
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -107,22 +107,44 @@ impl hyper::service::Service<Request<Incoming>> for App {
         if class_of(request.headers()) == Class::Grpc {
             exchange.classify(Class::Grpc);
         }
-        if let Some(fault) = self.talk.head_fault() {
-            exchange.refuse_further();
-            let reply = Reply::Text(StatusCode::BAD_REQUEST, format!("{fault}\n").into());
-            return Answer { exchange, dress: None, reply: Coming::Now(reply) };
-        }
-        if !host_is_plain(&request) {
+        let refusal = match self.talk.head_fault() {
+            Some(fault) => Some((StatusCode::BAD_REQUEST, format!("{fault}\n").into())),
+            None => refusal(&request).map(|(status, why)| (status, why.into())),
+        };
+        if let Some((status, why)) = refusal {
             // Behind a head that may be read in two ways no second one is looked for.
             exchange.refuse_further();
-            let reply = Reply::Text(StatusCode::BAD_REQUEST, "exactly one valid Host is required\n".into());
-            return Answer { exchange, dress: None, reply: Coming::Now(reply) };
+            return Answer { exchange, dress: None, reply: Coming::Now(Reply::Text(status, why)) };
         }
         let route = self.http.routes.find(&request);
         let dress = route.and_then(|route| route.dress.clone());
         let reply = self.reply(&exchange, route.map(|route| &route.action), request);
         Answer { exchange, dress, reply }
     }
+}
+
+/// What no route may get to see, and how it is answered.
+fn refusal<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+    if request.method() == Method::CONNECT {
+        return Some((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n"));
+    }
+    if !target_is_plain(request) {
+        return Some((StatusCode::BAD_REQUEST, "the target is none\n"));
+    }
+    (!host_is_plain(request)).then_some((StatusCode::BAD_REQUEST, "exactly one valid Host is required\n"))
+}
+
+/// True for a path, an http URL or, with OPTIONS, an asterisk (RFC 9112, 3.2), in visible ASCII.
+fn target_is_plain<B>(request: &Request<B>) -> bool {
+    let uri = request.uri();
+    let path = uri.path();
+    let formed = match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(_)) => path.is_empty() || path.starts_with('/'),
+        (None, None) => path.starts_with('/') || path == "*" && request.method() == Method::OPTIONS,
+        _ => false,
+    };
+    let text = uri.path_and_query().map_or("", |target| target.as_str());
+    formed && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// True if HTTP/1.1's one Host is there and can be one (RFC 9112, 3.2).

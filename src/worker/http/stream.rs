@@ -1,11 +1,10 @@
 //! The socket as hyper sees it: bytes in, bytes out, and the moments `Talk` needs to know.
 //!
 //! A client that has sent its request and then its FIN still gets its answer: the end of input is held back
-//! while a request is open (unless its body is cut short). Bytes left over from an earlier hyper are fed first.
+//! while a request is open (unless its body is cut short). What hyper may have of what came is said by `intake`.
 
 use super::talk::Talk;
 use crate::scoreboard::layout::{BYTES_IN, BYTES_OUT};
-use bytes::{Buf, Bytes};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use std::io::Result;
 use std::pin::Pin;
@@ -15,43 +14,38 @@ use std::task::{Context, Poll, ready};
 #[derive(Debug)]
 pub struct Stream {
     talk: Rc<Talk>,
-    before: Bytes,
 }
 
 impl Stream {
-    /// `before` is read ahead of the socket.
-    pub fn new(talk: Rc<Talk>, before: Bytes) -> Stream {
-        Stream { talk, before }
+    pub fn new(talk: Rc<Talk>) -> Stream {
+        Stream { talk }
     }
 }
 
 impl Read for Stream {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<Result<()>> {
-        if !self.before.is_empty() {
-            let n = self.before.len().min(cursor.remaining());
-            cursor.put_slice(&self.before[..n]);
-            self.before.advance(n);
-            return Poll::Ready(Ok(()));
-        }
         let talk = &self.talk;
+        if talk.intake.show_ahead(cursor.remaining(), |bytes| cursor.put_slice(bytes)) {
+            return Poll::Ready(talk.is_sound());
+        }
         if talk.io.at_eof() && talk.holds_back_the_end(cx) {
             return Poll::Pending;
         }
         let read = talk.io.read(cx, cursor.remaining(), |bytes| {
             if !bytes.is_empty() {
-                talk.heard(bytes);
+                talk.heard();
+                talk.intake.take_in(bytes, |bytes| cursor.put_slice(bytes));
             }
-            cursor.put_slice(bytes);
         });
         match read {
             Poll::Ready(Ok(0)) if talk.holds_back_the_end(cx) => Poll::Pending,
             Poll::Ready(Ok(n)) => {
                 talk.shared.slot.add(BYTES_IN, n as u64);
-                Poll::Ready(Ok(()))
+                Poll::Ready(talk.is_sound())
             }
             Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
             Poll::Pending => {

@@ -4,9 +4,11 @@
 //! The adapter and the service write it, `Serve` reads whether the connection is idle, the
 //! sweep reads how long it has stood still. Whoever ends it calls `into_kept`, which closes the books.
 
-use super::gate::{Fault, Gate};
+use super::gate::Fault;
+use super::intake::Intake;
 use super::noted::{self, Docket};
 use super::proxy::Switch;
+use super::proxy::forward::Known;
 use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{ACTIVE, Doing, ERRORS, IDLE, IN_FLIGHT, REQUESTS};
 use crate::scoreboard::slot::Row;
@@ -15,6 +17,7 @@ use crate::sys::net::Peer;
 use crate::worker::near::{Kept, Near};
 use crate::worker::shared::Shared;
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::task::Context;
 
@@ -24,15 +27,16 @@ pub struct Talk {
     pub shared: Rc<Shared>,
     row: Row,
     pub peer: Peer,
+    /// What upstreams are told of the client.
+    pub known: RefCell<Option<Known>>,
     /// The open request of HTTP/1, for the access log.
     pub docket: Docket,
     /// HTTP/2: many requests at once.
     multiplexed: Cell<bool>,
     class: Cell<Class>,
-    /// Looks at the raw bytes of the head that is being read.
-    gate: RefCell<Gate>,
-    /// Bytes that come now are known to be those of a head, from its first on.
-    gated: Cell<bool>,
+    /// What has come in, and what hyper may have of it.
+    pub intake: Intake,
+    fault: Cell<Option<Fault>>,
     /// What the connection is to become when hyper has written its 101.
     pub switch: RefCell<Option<Box<Switch>>>,
     /// Endless answers are to end now.
@@ -52,8 +56,10 @@ pub struct Talk {
     open: Cell<bool>,
     /// The service has not answered yet.
     pending: Cell<bool>,
-    /// The service reads the request's body.
+    /// The service waits for more of the request's body.
     pub body_in: Cell<bool>,
+    /// Since when it does.
+    wanted: Cell<Moment>,
     /// hyper holds the answer's body.
     pub body_out: Cell<bool>,
     /// Since the request was handed over, hyper has looked for more input and found none.
@@ -80,11 +86,12 @@ impl Talk {
             shared,
             row,
             peer,
+            known: RefCell::new(None),
             docket: Docket::default(),
             multiplexed: Cell::new(multiplexed),
             class: Cell::new(Class::Http),
-            gate: RefCell::new(Gate::new()),
-            gated: Cell::new(!multiplexed),
+            intake: Intake::new(multiplexed),
+            fault: Cell::new(None),
             switch: RefCell::new(None),
             ending: Cell::new(false),
             streams: Cell::new(0),
@@ -96,6 +103,7 @@ impl Talk {
             open: Cell::new(false),
             pending: Cell::new(false),
             body_in: Cell::new(false),
+            wanted: Cell::new(now),
             body_out: Cell::new(false),
             quiet: Cell::new(false),
             idle: Cell::new(false),
@@ -112,7 +120,7 @@ impl Talk {
     pub fn keep_warm(&self) -> bool {
         // What is to be read has had its event: nothing would wake hyper for it, a FIN least of all.
         // Unless it is clear where the next head begins, hyper is to hand out what it has read of it.
-        let unclear = !self.gated.get();
+        let unclear = !self.intake.is_clear();
         if unclear || self.chill.get() || self.io.at_eof() || self.io.may_read() {
             return false;
         }
@@ -149,40 +157,31 @@ impl Talk {
     }
 
     /// Bytes have come in; to be told before hyper has them.
-    pub fn heard(&self, bytes: &[u8]) {
+    pub fn heard(&self) {
         if self.cool() {
-            self.restart(&[]);
+            self.restart();
         }
         self.touched.set(true);
         self.quiet.set(false);
-        self.look_at(bytes);
-    }
-
-    fn look_at(&self, bytes: &[u8]) {
-        if !self.open.get() && self.gated.get() && self.gate.borrow_mut().feed(bytes) < bytes.len() {
-            // What follows the head may be the beginning of another one.
-            self.gated.set(false);
-        }
     }
 
     /// What was wrong with the bytes of the head that hyper has just handed over.
-    ///
-    /// A head that came together with an earlier request is not looked at: hyper's reading of it is what is passed on.
     pub fn head_fault(&self) -> Option<Fault> {
-        let mut gate = self.gate.borrow_mut();
-        let fault = gate.fault();
-        gate.restart();
-        fault
+        self.fault.take()
     }
 
-    /// Another head begins with `rest`, leftover bytes over which hyper is built anew.
-    pub fn restart(&self, rest: &[u8]) {
+    /// An error if the body that comes in may be read in more than one way.
+    pub fn is_sound(&self) -> io::Result<()> {
+        let fault = self.intake.body_fault();
+        fault.map_or(Ok(()), |fault| Err(io::Error::new(io::ErrorKind::InvalidData, fault.to_string())))
+    }
+
+    /// The next byte is the first of a head: the connection was idle, or hyper is built anew.
+    pub fn restart(&self) {
         self.called.set(false);
         self.idle.set(false);
         self.touched.set(true);
-        self.gate.borrow_mut().restart();
-        self.gated.set(true);
-        self.look_at(rest);
+        self.intake.restart();
         self.head_since.set(self.shared.engine.now());
     }
 
@@ -208,7 +207,7 @@ impl Talk {
     /// It turns out to be HTTP/2.
     pub fn multiplex(&self) {
         self.multiplexed.set(true);
-        self.gated.set(false);
+        self.intake.pass();
     }
 
     /// One more stream of an HTTP/2 connection.
@@ -244,16 +243,16 @@ impl Talk {
     }
 
     /// A request has been read.
-    pub fn begin(&self, has_body: bool) {
+    ///
+    /// `length` is that of its body; `None` if that is not known.
+    pub fn begin(&self, length: Option<u64>) {
         self.finish();
+        self.fault.set(self.intake.told(length));
         self.classify(Class::Http);
         self.called.set(true);
         self.open.set(true);
         self.pending.set(true);
-        self.body_in.set(has_body);
-        if has_body {
-            self.gated.set(false);
-        }
+        self.body_in.set(length != Some(0));
         self.quiet.set(false);
         self.end_held.set(false);
         self.idle.set(false);
@@ -265,6 +264,13 @@ impl Talk {
         slot.add(IN_FLIGHT, 1);
         slot.request(self.row);
         slot.doing(self.row, Doing::Request, now);
+    }
+
+    /// More of the request's body is waited for, or not for now.
+    pub fn want_body(&self, wanted: bool) {
+        if !self.body_in.replace(wanted) && wanted {
+            self.wanted.set(self.shared.engine.now());
+        }
     }
 
     /// True if the client's FIN is not to be shown to hyper, which would end the connection: a request is open.
@@ -353,7 +359,8 @@ impl Talk {
     /// Since when it waits for more of a request's body; `None` when it does not: nobody wants it, or
     /// what has come is not yet taken.
     pub fn waits_for_body(&self) -> Option<Moment> {
-        (self.body_in.get() && !self.io.may_read()).then(|| self.io.last_read().max(self.began.get()))
+        let since = || self.io.last_read().max(self.began.get()).max(self.wanted.get());
+        (self.body_in.get() && !self.io.may_read()).then(since)
     }
 
     /// The end of the conversation: whatever was open is closed in the books, the socket comes back.

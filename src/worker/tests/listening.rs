@@ -235,5 +235,5 @@ fn a_broken_listener_does_not_hold_up_the_others() {
 }
 
 fn readable() -> Ready {
-    Ready { key: 0, readable: true, writable: false, read_closed: false, broken: false }
+    Ready { key: 0, readable: true, writable: false, read_closed: false, broken: false, failed: false }
 }

@@ -1,7 +1,7 @@
 //! Connections whose bytes are none of our business: TCP services, and WebSockets behind their 101.
 //!
 //! A `Tunnel` is the future of one connection; its `Tube` is what the loop sees of it (events, sweep, drain). It ends when both
-//! directions have ended, when one breaks (then the other is reset: what has come is not the whole), or
+//! directions have ended, when one side breaks (then the other is reset, once it has heard what there was to hear), or
 //! when it has been told to say goodbye and has done so. Never: closes the client's socket.
 
 pub mod frames;
@@ -74,6 +74,8 @@ pub struct Tunnel {
     far: Far,
     up: Half,
     down: Half,
+    /// The upstream takes nothing more, and has not been given all.
+    spoilt: bool,
     shared: Rc<Shared>,
 }
 
@@ -143,7 +145,7 @@ impl Tunnel {
     }
 
     fn new(tube: &Rc<Tube>, shared: &Rc<Shared>, far: Far, up: Half, down: Half) -> Tunnel {
-        Tunnel { tube: tube.clone(), far, up, down, shared: shared.clone() }
+        Tunnel { tube: tube.clone(), far, up, down, spoilt: false, shared: shared.clone() }
     }
 
     /// One side broke, or there is no other side.
@@ -203,12 +205,18 @@ impl Tunnel {
     }
 
     fn pass_on(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
-        let Tunnel { tube, up, down, shared, far: Far::Open(wire) } = self else { return Poll::Pending };
+        let Tunnel { tube, up, down, shared, spoilt, far: Far::Open(wire) } = self else {
+            return Poll::Pending;
+        };
         let mut upward = |n: usize| tube.moved(shared, BYTES_IN, n);
         if !up.done
             && let Poll::Ready(Err(e)) = up.poll(cx, &tube.io, &**wire, &shared.pipes, &mut upward)
         {
-            return self.broken(e);
+            if down.done || tube.io.has_failed() {
+                return self.broken(e);
+            }
+            // What the upstream has said before it went may say why.
+            (up.done, *spoilt) = (true, true);
         }
         let mut downward = |n: usize| tube.moved(shared, BYTES_OUT, n);
         if !down.done
@@ -217,12 +225,19 @@ impl Tunnel {
             return self.broken(e);
         }
         match (up.done, down.done) {
+            (true, true) if *spoilt => self.broken("the upstream did not take all of it"),
             (true, true) if !tube.io.at_eof() => Poll::Ready(Ended::Linger),
             (true, true) => Poll::Ready(Ended::Over),
             // A WebSocket has no half: who has heard our goodbye has nobody to talk to.
             (false, true) if tube.leaving.get() => Poll::Ready(Ended::Linger),
-            _ if tube.io.is_broken() || wire.is_broken() && down.done => self.broken("one side is gone"),
-            _ => Poll::Pending,
+            // Where nothing is read any more, only this tells.
+            (true, false) if tube.io.has_failed() => self.broken("the client is gone"),
+            (false, true) if wire.has_failed() => self.broken("the upstream is gone"),
+            _ => {
+                tube.io.arm(cx);
+                wire.arm(cx);
+                Poll::Pending
+            }
         }
     }
 }
@@ -234,7 +249,7 @@ impl Future for Tunnel {
         let tunnel = &mut *self;
         if let Far::Connecting(connecting, group) = &mut tunnel.far {
             tunnel.tube.io.arm(cx);
-            if tunnel.tube.io.is_broken() {
+            if tunnel.tube.io.has_failed() {
                 return tunnel.broken("the client has gone");
             }
             match connecting.as_mut().poll(cx) {

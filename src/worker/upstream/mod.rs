@@ -15,6 +15,7 @@ use super::engine::wires::Wire;
 use super::proxy_protocol::{self, Version};
 use crate::config;
 use crate::model::Moment;
+use crate::sys::connect::is_our_own_lack;
 use crate::sys::listen::local_address;
 use crate::sys::net::Peer;
 use place::Place;
@@ -144,7 +145,7 @@ impl Group {
         Some(chosen)
     }
 
-    /// A connection to a server, for this client. A failure counts against it.
+    /// A connection to a server, for this client. A failure counts against it, unless something is lacking here.
     pub async fn connect(&self, server: Index, client: &Client<'_>) -> Result<Wire, NoConnection> {
         let mut limit = pin!(Delay::new(&self.engine, self.connect_timeout));
         let mut connecting = pin!(async {
@@ -158,8 +159,10 @@ impl Group {
             limit.as_mut().poll(cx).map(|()| Err(NoConnection::Late(self.connect_timeout)))
         })
         .await;
-        if let Err(why) = &end {
-            self.failed(server, why);
+        match &end {
+            Err(NoConnection::Failed(e)) if is_our_own_lack(e) => {}
+            Err(why) => self.failed(server, why),
+            Ok(_) => {}
         }
         end
     }

@@ -6,7 +6,7 @@
 
 use crate::config;
 use crate::model::Moment;
-use crate::sys::connect::Target;
+use crate::sys::connect::{Target, is_our_own_lack};
 use crate::worker::engine::Handle;
 use crate::worker::engine::connect::connect;
 use crate::worker::engine::helpers::Helpers;
@@ -106,6 +106,7 @@ impl Named {
             let address = addresses[(start.wrapping_add(step)) % addresses.len()];
             match connect(&self.engine, &Target::Tcp(address)).await {
                 Ok(wire) => return Ok(wire),
+                Err(e) if is_our_own_lack(&e) => return Err(e),
                 Err(e) => last = Error::new(e.kind(), format!("{address}: {e}")),
             }
         }

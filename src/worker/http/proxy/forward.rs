@@ -5,6 +5,7 @@
 //! Never: lets a head through that another parser could read in another way.
 
 use crate::sys::net::Peer;
+use bytes::Bytes;
 use hyper::header::{
     CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, HeaderMap, HeaderName, HeaderValue,
     PROXY_AUTHENTICATE, TE, TRANSFER_ENCODING, UPGRADE,
@@ -12,7 +13,9 @@ use hyper::header::{
 use hyper::http::request;
 use hyper::http::uri::{Authority, PathAndQuery, Uri};
 use hyper::{Method, StatusCode, Version};
+use std::cell::RefCell;
 use std::fmt::Write;
+use std::net::Ipv6Addr;
 
 static KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 static PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -25,9 +28,55 @@ pub type Refusal = (StatusCode, &'static str);
 
 /// Who asks, and how he reached us.
 #[derive(Clone, Copy, Debug)]
-pub struct Client {
+pub struct Client<'a> {
     pub peer: Peer,
     pub encrypted: bool,
+    /// What was said of him last: most requests of a connection are for the same host.
+    pub known: &'a RefCell<Option<Known>>,
+}
+
+/// What is said of a client to upstreams, made once.
+#[derive(Clone, Debug)]
+pub struct Known {
+    host: Option<HeaderValue>,
+    address: HeaderValue,
+    forwarded: HeaderValue,
+}
+
+impl Known {
+    fn new(client: Client<'_>, host: Option<&HeaderValue>) -> Known {
+        let proto = client.proto();
+        let (address, mut element) = match client.peer {
+            Peer::Tcp(address) if address.is_ipv4() => {
+                let ip = address.ip().to_string();
+                (ip.clone(), format!("for={ip}"))
+            }
+            Peer::Tcp(address) => {
+                let ip = address.ip().to_string();
+                let element = format!("for=\"[{ip}]\"");
+                (ip, element)
+            }
+            Peer::Unix => ("unix:".to_owned(), "for=unknown".to_owned()),
+        };
+        // Writing to a string can't fail. A host that needs quoting is quoted; it holds no quote itself.
+        if let Some(host) = host.and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty()) {
+            let _ = write!(element, ";host=\"{host}\"");
+        }
+        let _ = write!(element, ";proto={proto}");
+        let value = |text: String| HeaderValue::from_maybe_shared(Bytes::from(text));
+        let nothing = || HeaderValue::from_static("");
+        Known {
+            host: host.cloned(),
+            address: value(address).unwrap_or_else(|_| nothing()),
+            forwarded: value(element).unwrap_or_else(|_| nothing()),
+        }
+    }
+}
+
+impl Client<'_> {
+    fn proto(self) -> &'static str {
+        if self.encrypted { "https" } else { "http" }
+    }
 }
 
 /// Whether a request asks for a WebSocket (RFC 6455, 4.1; HTTP/1.1 only).
@@ -39,7 +88,7 @@ pub fn wants_websocket(parts: &request::Parts) -> bool {
 }
 
 /// Makes a client's head one for the upstream. `http2` is the upstream's protocol.
-pub fn request(parts: &mut request::Parts, client: Client, http2: bool) -> Result<(), Refusal> {
+pub fn request(parts: &mut request::Parts, client: Client<'_>, http2: bool) -> Result<(), Refusal> {
     if parts.method == Method::CONNECT {
         return Err((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n"));
     }
@@ -160,12 +209,14 @@ pub fn is_authority(host: &[u8]) -> bool {
         }
         _ => false,
     };
-    let bracketed = host.first() == Some(&b'[');
-    let legal = |byte: &u8| match byte {
-        b':' => bracketed,
-        byte => byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte),
+    let is_name = || {
+        let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
+        let escaped = |rest: &[u8]| rest.len() > 1 && rest[..2].iter().all(u8::is_ascii_hexdigit);
+        let escapes = name.split(|byte| *byte == b'%').skip(1).all(escaped);
+        !name.is_empty() && name.iter().all(legal) && escapes
     };
-    port && !name.is_empty() && name.iter().all(legal)
+    let is_address = || std::str::from_utf8(name).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+    port && if host.first() == Some(&b'[') { is_address() } else { is_name() }
 }
 
 /// Drops what concerns one hop only: what `Connection` names, and what everybody knows.
@@ -199,35 +250,26 @@ fn one_cookie(headers: &mut HeaderMap) {
 }
 
 /// `X-Forwarded-*` and `Forwarded` (RFC 7239): the client's address behind those that others have noted.
-fn say_who(headers: &mut HeaderMap, client: Client, host: Option<&HeaderValue>) {
-    let proto = if client.encrypted { "https" } else { "http" };
-    let (plain, mut element) = match client.peer {
-        Peer::Tcp(address) if address.is_ipv4() => {
-            let ip = address.ip().to_string();
-            (ip.clone(), format!("for={ip}"))
-        }
-        Peer::Tcp(address) => {
-            let ip = address.ip().to_string();
-            let element = format!("for=\"[{ip}]\"");
-            (ip, element)
-        }
-        Peer::Unix => ("unix:".to_owned(), "for=unknown".to_owned()),
+fn say_who(headers: &mut HeaderMap, client: Client<'_>, host: Option<&HeaderValue>) {
+    let mut known = client.known.borrow_mut();
+    let known = match &mut *known {
+        Some(known) if known.host.as_ref() == host => known,
+        other => other.insert(Known::new(client, host)),
     };
-    // Writing to a string can't fail. A host that needs quoting is quoted; it holds no quote itself.
-    if let Some(host) = host.and_then(|host| host.to_str().ok()).filter(|host| !host.is_empty()) {
-        let _ = write!(element, ";host=\"{host}\"");
-    }
-    let _ = write!(element, ";proto={proto}");
-    append(headers, &X_FORWARDED_FOR, &plain);
-    append(headers, &FORWARDED, &element);
-    headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static(proto));
+    append(headers, &X_FORWARDED_FOR, &known.address);
+    append(headers, &FORWARDED, &known.forwarded);
+    headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static(client.proto()));
     if let Some(host) = host {
         headers.insert(X_FORWARDED_HOST.clone(), host.clone());
     }
 }
 
 /// Adds one element to a list, in one line.
-fn append(headers: &mut HeaderMap, name: &HeaderName, element: &str) {
+fn append(headers: &mut HeaderMap, name: &HeaderName, element: &HeaderValue) {
+    if !headers.contains_key(name) {
+        headers.insert(name.clone(), element.clone());
+        return;
+    }
     let mut whole = Vec::new();
     for value in headers.get_all(name) {
         whole.extend_from_slice(value.as_bytes());

@@ -16,18 +16,25 @@ use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Request, Response};
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// An upstream's socket as hyper sees it.
+///
+/// One that takes nothing more may have said why: a failed write is not told, and the end that is read behind
+/// that word is an error.
 #[derive(Debug)]
-pub struct Line(Rc<Wire>);
+pub struct Line {
+    wire: Rc<Wire>,
+    /// Nothing more is taken.
+    deaf: bool,
+}
 
 impl Line {
     pub fn new(wire: Rc<Wire>) -> Line {
-        Line(wire)
+        Line { wire, deaf: false }
     }
 }
 
@@ -37,13 +44,22 @@ impl Read for Line {
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        self.0.read(cx, cursor.remaining(), |bytes| cursor.put_slice(bytes)).map_ok(drop)
+        match self.wire.read(cx, cursor.remaining(), |bytes| cursor.put_slice(bytes)) {
+            Poll::Ready(Ok(0)) if self.deaf => Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
+            read => read.map_ok(drop),
+        }
     }
 }
 
 impl Write for Line {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.0.write(cx, bytes)
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        if !self.deaf {
+            match self.wire.write(cx, bytes) {
+                Poll::Ready(Err(_)) => self.deaf = true,
+                written => return written,
+            }
+        }
+        Poll::Ready(Ok(bytes.len()))
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -85,7 +101,7 @@ impl Link {
     /// Puts hyper on a connected socket.
     pub async fn new(builder: &Builder, server: Index, wire: Wire, now: Moment) -> hyper::Result<Link> {
         let wire = Rc::new(wire);
-        let (sender, connection) = builder.handshake(Line(wire.clone())).await?;
+        let (sender, connection) = builder.handshake(Line::new(wire.clone())).await?;
         let way = Way::One(Box::new(One { wire, sender, connection: Some(connection) }));
         Ok(Link { server, used: false, idle_since: now, way })
     }

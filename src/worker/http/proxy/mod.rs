@@ -25,9 +25,9 @@ use crate::worker::upstream::{Client, Group, Index, NoConnection};
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::Builder;
-use hyper::header::{CONTENT_TYPE, HeaderMap, UPGRADE};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Version};
 use lane::Lane;
 use link::Link;
 use relay::Relay;
@@ -73,6 +73,13 @@ pub struct Switch {
     pub idle_timeout: Duration,
 }
 
+/// What a request's head said that the upstream's answer is read by.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    websocket: bool,
+    version: Version,
+}
+
 /// Why an attempt gave no answer.
 enum Failure {
     /// Nothing of the request has left.
@@ -116,23 +123,29 @@ impl Proxy {
         let (mut parts, body) = request.into_parts();
         parts.extensions.clear();
         let talk = exchange.talk();
-        let client = forward::Client { peer: talk.peer, encrypted: talk.io.is_encrypted() };
+        let asked = Asked { websocket: forward::wants_websocket(&parts), version: parts.version };
+        let client =
+            forward::Client { peer: talk.peer, encrypted: talk.io.is_encrypted(), known: &talk.known };
         if let Err((status, why)) = forward::request(&mut parts, client, self.http2) {
             exchange.refuse_further();
             return Reply::Text(status, why.into());
         }
-        let tray = Tray::new(body, exchange.clone());
-        let reply = self.attempts(&exchange, parts, &tray).await;
-        if !tray.ended.get() && !matches!(reply, Reply::Made(_)) {
-            // What is left of the body is read by nobody.
-            exchange.refuse_further();
+        if !self.http2 && !body.is_end_stream() && body.size_hint().exact().is_none() {
+            // hyper believes of some methods that they have no body unless they say so.
+            parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
-        reply
+        let tray = Tray::new(body, exchange.clone());
+        self.attempts(&exchange, parts, asked, &tray).await
     }
 
     /// Tries one upstream after the other, as far as that can do no harm.
-    async fn attempts(self: &Rc<Self>, exchange: &Exchange, head: Parts, tray: &Rc<Tray>) -> Reply {
-        let websocket = head.headers.contains_key(UPGRADE);
+    async fn attempts(
+        self: &Rc<Self>,
+        exchange: &Exchange,
+        head: Parts,
+        asked: Asked,
+        tray: &Rc<Tray>,
+    ) -> Reply {
         let idempotent = is_idempotent(&head.method);
         let mut course = Course { tried: Vec::new(), retries: self.retries, fresh: false };
         let mut head = head;
@@ -148,7 +161,7 @@ impl Proxy {
             let failure = match attempt {
                 Ok(response) => {
                     self.group.succeeded(link.server);
-                    return self.pass_on(response, link, websocket, exchange).await;
+                    return self.pass_on(response, link, asked, exchange).await;
                 }
                 Err(failure) => failure,
             };
@@ -188,7 +201,9 @@ impl Proxy {
     /// A connection to the next server that has one to give.
     async fn link(&self, course: &mut Course, exchange: &Exchange) -> Result<Link, Reply> {
         loop {
-            let Some(server) = self.group.pick(&course.tried) else { return Err(unavailable()) };
+            let Some(server) = self.group.pick(&course.tried) else {
+                return Err(if course.tried.is_empty() { unavailable() } else { unreachable() });
+            };
             if !course.fresh
                 && let Some(link) = self.take_idle(server)
             {
@@ -196,8 +211,9 @@ impl Proxy {
             }
             let talk = exchange.talk();
             let client = Client { peer: talk.peer, io: &talk.io };
-            let why = match self.group.connect(server, &client).await {
-                Ok(wire) => match self.begin(server, wire).await {
+            // Rare, and large: in boxes of their own they don't weigh on every request.
+            let why = match Box::pin(self.group.connect(server, &client)).await {
+                Ok(wire) => match Box::pin(self.begin(server, wire)).await {
                     Ok(link) => return Ok(link),
                     Err(e) => e.to_string(),
                 },
@@ -216,7 +232,7 @@ impl Proxy {
             };
             self.group.complain(server, &why);
             if !course.tried.contains(&server) && !course.goes_on(server, self.group.len()) {
-                return Err(trouble(StatusCode::BAD_GATEWAY, "the upstream can't be reached"));
+                return Err(unreachable());
             }
         }
     }
@@ -243,6 +259,7 @@ impl Proxy {
         let mut stuck = Watch::new(&self.engine, self.write_timeout);
         let mut sent = self.engine.now();
         poll_fn(|cx| {
+            let uploading = !tray.ended.get();
             // Its end shows in the answer, which says more.
             let _ = link.drive(cx);
             if let Poll::Ready(end) = answer.as_mut().poll(cx) {
@@ -261,8 +278,8 @@ impl Proxy {
             {
                 return Poll::Ready(Err(Failure::Late("not reading", self.write_timeout)));
             }
-            if !tray.ended.get() {
-                // It is the client's turn, or the upstream takes what comes.
+            if uploading {
+                // It was the client's turn, or the upstream takes what comes.
                 sent = self.engine.now();
             }
             let heard = link.last_read().unwrap_or(sent);
@@ -279,12 +296,12 @@ impl Proxy {
         self: &Rc<Self>,
         response: Response<Incoming>,
         link: Link,
-        websocket: bool,
+        asked: Asked,
         exchange: &Exchange,
     ) -> Reply {
         let (mut parts, incoming) = response.into_parts();
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            return self.switch(parts.headers, link, websocket, exchange).await;
+            return Box::pin(self.switch(parts.headers, link, asked.websocket, exchange)).await;
         }
         if let Err(why) = forward::response(parts.status, parts.version, &mut parts.headers) {
             self.group.complain(link.server, &why);
@@ -300,8 +317,9 @@ impl Proxy {
         if incoming.is_end_stream() {
             self.keep(link);
         } else {
-            made.content =
-                Content::Relay(Box::new(Relay::new(incoming, link, self, exchange.clone(), class)));
+            let mut relay = Relay::new(incoming, link, self, exchange.clone(), class);
+            relay.ends_by_closing(asked.version);
+            made.content = Content::Relay(Box::new(relay));
         }
         Reply::Made(made)
     }
@@ -380,6 +398,10 @@ fn trouble(status: StatusCode, why: &str) -> Reply {
 
 fn unavailable() -> Reply {
     trouble(StatusCode::SERVICE_UNAVAILABLE, "no upstream answers at the moment")
+}
+
+fn unreachable() -> Reply {
+    trouble(StatusCode::BAD_GATEWAY, "the upstream can't be reached")
 }
 
 fn broken_body(exchange: &Exchange) -> Reply {

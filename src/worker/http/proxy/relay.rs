@@ -7,9 +7,11 @@
 use super::link::Link;
 use super::{Proxy, forward};
 use crate::model::{Class, Moment};
+use crate::sys::net;
 use crate::worker::engine::timers::Watch;
 use crate::worker::http::exchange::Exchange;
 use bytes::Bytes;
+use hyper::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderMap, HeaderValue};
 use std::io::{Error, ErrorKind};
@@ -33,7 +35,11 @@ pub struct Relay {
     class: Class,
     /// Its length is not announced.
     endless: bool,
+    /// Our end of the client's connection will be its end.
+    by_closing: bool,
     pieces: u32,
+    /// It has broken off; told when what came before it has been sent.
+    broken: Option<Cut>,
 }
 
 /// An error as hyper wants it; it ends the client's connection.
@@ -45,7 +51,13 @@ impl Relay {
         let silence = Watch::new(&proxy.engine, limit);
         let endless = incoming.size_hint().exact().is_none();
         let (link, heard, proxy) = (Some(link), proxy.engine.now(), proxy.clone());
-        Relay { incoming, heard, link, proxy, exchange, silence, class, endless, pieces: 0 }
+        let (by_closing, pieces, broken) = (false, 0, None);
+        Relay { incoming, heard, link, proxy, exchange, silence, class, endless, by_closing, pieces, broken }
+    }
+
+    /// To a client of this version, an answer of no announced length ends where the connection is closed.
+    pub fn ends_by_closing(&mut self, version: Version) {
+        self.by_closing = self.endless && version < Version::HTTP_11;
     }
 
     /// How an answer ends whose time is up, if it can end in good order; `Some(None)` is a plain end.
@@ -70,28 +82,38 @@ impl Relay {
         }
     }
 
-    fn cut(&mut self, why: impl std::fmt::Display) -> Cut {
+    /// The answer breaks off here. hyper throws away what it has not sent when it hears of that, so it hears of
+    /// it a turn later.
+    fn cut(
+        &mut self,
+        cx: &Context<'_>,
+        why: impl std::fmt::Display,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         if let Some(link) = self.link.take() {
             self.proxy.group.complain(link.server, &why);
             self.proxy.group.failed(link.server, &why);
         }
         self.exchange.blame();
-        Error::new(ErrorKind::UnexpectedEof, why.to_string()).into()
+        self.broken = Some(Error::new(ErrorKind::UnexpectedEof, why.to_string()).into());
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// Nothing has come from the upstream: is that to be borne?
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let talk = self.exchange.talk();
         // The client's end is the end: nobody half-closes an event stream.
-        if self.class == Class::Sse && (talk.io.has_fin() || talk.io.is_broken()) {
+        if self.class == Class::Sse && talk.io.has_fin() {
             self.link = None;
-            return Poll::Ready(Some(Err(Error::from(ErrorKind::ConnectionAborted).into())));
+            // Its end is nobody's fault.
+            let ahead_of_time = || Err(Error::from(ErrorKind::ConnectionAborted).into());
+            return Poll::Ready((!self.endless).then(ahead_of_time));
         }
         let Some(link) = &self.link else { return Poll::Pending };
         let heard = link.last_read().unwrap_or(self.heard);
         if self.silence.poll(cx, heard).is_ready() {
             let why = format!("silent for {:?} within its answer", self.silence.limit());
-            return Poll::Ready(Some(Err(self.cut(why))));
+            return self.cut(cx, why);
         }
         Poll::Pending
     }
@@ -103,6 +125,13 @@ impl Body for Relay {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let relay = &mut *self;
+        if let Some(cut) = relay.broken.take() {
+            if relay.by_closing {
+                // A FIN would say that this was all.
+                net::reset_on_close(relay.exchange.talk().io.as_fd());
+            }
+            return Poll::Ready(Some(Err(cut)));
+        }
         if relay.exchange.is_to_end()
             && let Some(last) = relay.last()
         {
@@ -137,7 +166,7 @@ impl Body for Relay {
             }
             Poll::Ready(Some(Err(e))) => {
                 let why = format!("its answer was cut short: {}", super::root(&e));
-                Poll::Ready(Some(Err(relay.cut(why))))
+                relay.cut(cx, why)
             }
         }
     }

@@ -28,8 +28,19 @@ pub struct Tray {
 impl Tray {
     pub fn new(body: Incoming, exchange: Exchange) -> Rc<Tray> {
         let ended = Cell::new(body.is_end_stream());
+        exchange.body_wanted(false);
         let (begun, broken) = (Cell::new(false), Cell::new(false));
         Rc::new(Tray { body: RefCell::new(body), exchange, begun, ended, broken })
+    }
+}
+
+impl Drop for Tray {
+    fn drop(&mut self) {
+        if !self.ended.get() {
+            // What is left of it is read by nobody.
+            self.exchange.body_taken();
+            self.exchange.refuse_further();
+        }
     }
 }
 
@@ -55,13 +66,20 @@ impl Body for Upload {
         let tray = &self.tray;
         let polled = Pin::new(&mut *tray.body.borrow_mut()).poll_frame(cx);
         match polled {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => {
+                tray.exchange.body_wanted(true);
+                Poll::Pending
+            }
             Poll::Ready(Some(Ok(mut frame))) => {
                 tray.begun.set(true);
+                // It is the upstream's turn now.
+                tray.exchange.body_wanted(false);
+                let mut last = tray.body.borrow().is_end_stream();
                 if let Some(trailers) = frame.trailers_mut() {
                     forward::trailers(trailers);
+                    last = true;
                 }
-                if tray.body.borrow().is_end_stream() {
+                if last {
                     tray.ended.set(true);
                     tray.exchange.body_taken();
                 }
