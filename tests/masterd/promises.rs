@@ -18,6 +18,10 @@ const PROMISES: [(u32, &str, &[&str]); 7] = [
             "the_binary_is_replaced_under_load_and_nothing_is_lost",
             "ten_upgrades_in_a_row_lose_nothing_and_leave_nothing",
             "no_word_is_lost_in_an_exec",
+            "reloads_under_load_lose_no_request",
+            "what_is_under_way_goes_on_through_a_reload",
+            "a_running_tunnel_goes_on_through_a_reload",
+            "a_killed_worker_costs_its_own_requests_only",
         ],
     ),
     (

@@ -7,6 +7,7 @@ use masterd::wire::control::{Outcome, Reply, Request};
 use masterd::wire::status::Status;
 use serde_json::Value;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -129,6 +130,13 @@ pub fn resident(pid: i32) -> u64 {
     line.trim_end_matches("kB").trim().parse().expect("a number")
 }
 
+/// The most memory a process has had, in KiB.
+#[track_caller]
+pub fn peak(pid: i32) -> u64 {
+    let line = procs::status_line(pid, "VmHWM").expect("a living process");
+    line.trim_end_matches("kB").trim().parse().expect("a number")
+}
+
 /// How often it has waited: each wake-up from a wait is one.
 pub fn waits(pid: i32) -> u64 {
     let line = procs::status_line(pid, "voluntary_ctxt_switches").expect("a living process");
@@ -198,4 +206,12 @@ impl Upwards {
             }
         }
     }
+}
+
+/// A client's bare socket.
+pub fn client(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(SOON)).expect("set a timeout");
+    stream.set_write_timeout(Some(SOON)).expect("set a timeout");
+    stream
 }

@@ -1,4 +1,4 @@
-//! Config texts: one HTTP service with the usual routes, and what a test wants different.
+//! Config texts: one HTTP service with the usual routes, or a TCP service, and what a test wants different.
 //!
 //! All paths are relative, so everything lands in the test's place: `c.sock` (control socket),
 //! `m.pid`. Every body is `pid=… gen=… seat=… mark=…`, so that a client knows who answered and by
@@ -19,6 +19,7 @@ pub struct Web {
     service: String,
     http: String,
     routes: String,
+    root: Option<String>,
     more: String,
     pid_file: bool,
 }
@@ -43,6 +44,7 @@ impl Web {
             service: String::new(),
             http: String::new(),
             routes: String::new(),
+            root: None,
             more: String::new(),
             pid_file: true,
         }
@@ -107,6 +109,12 @@ impl Web {
         self
     }
 
+    /// Another action for `/`, and none for `/slow`: `proxy(&origins, "")`.
+    pub fn root(mut self, action: &str) -> Web {
+        self.root = Some(action.to_owned());
+        self
+    }
+
     /// TOML at the very end: another `[[service]]`.
     pub fn more(mut self, text: &str) -> Web {
         self.more += text;
@@ -128,7 +136,7 @@ impl Web {
 
     /// Only the `[[service]]`, to be given to another config's `more`.
     pub fn service_text(&self) -> String {
-        let Web { name, workers, mark, slow, service, http, routes, .. } = self;
+        let Web { name, workers, mark, slow, service, http, routes, root, .. } = self;
         let listen = self.listen.join(", ");
         let body = format!("pid={{pid}} gen={{generation}} seat={{seat}} mark={mark}\\n");
         let mut text = format!("[[service]]\nname = \"{name}\"\nlisten = [{listen}]\nworkers = {workers}\n");
@@ -136,8 +144,12 @@ impl Web {
             text += "limits = { cpu_affinity = \"off\" }\n";
         }
         text += &format!("{service}[service.http]\n{http}");
-        text += &route("/", &format!("respond = {{ body = \"{body}\" }}"));
-        text += &route("/slow", &format!("respond = {{ body = \"{body}\", delay = \"{slow}\" }}"));
+        if let Some(action) = root {
+            text += &route("/", action);
+        } else {
+            text += &route("/", &format!("respond = {{ body = \"{body}\" }}"));
+            text += &route("/slow", &format!("respond = {{ body = \"{body}\", delay = \"{slow}\" }}"));
+        }
         text += &route("/healthz", "health = \"live\"");
         text += &route("/readyz", "health = \"ready\"");
         text += &route("/status", "status = \"json\"");
@@ -147,4 +159,67 @@ impl Web {
 
 fn route(path: &str, action: &str) -> String {
     format!("[[service.http.route]]\npath = \"{path}\"\n{action}\n")
+}
+
+/// The action that passes requests on to these addresses, with more keys as TOML: `read_timeout = "1s"`.
+pub fn proxy(upstreams: &[&str], more: &str) -> String {
+    format!("proxy = {{ {} }}", upstream(upstreams, more))
+}
+
+fn upstream(upstreams: &[&str], more: &str) -> String {
+    let comma = if more.is_empty() { "" } else { ", " };
+    format!("upstream = {upstreams:?}{comma}{more}")
+}
+
+/// A config with one TCP service, `tcp`, of one worker.
+#[derive(Clone, Debug)]
+pub struct Tcp {
+    listen: String,
+    workers: u32,
+    service: String,
+    tcp: String,
+}
+
+impl Tcp {
+    /// On a port of the kernel's choice; passes connections on to these addresses, with more keys of `proxy` as TOML.
+    pub fn to(upstreams: &[&str], more: &str) -> Tcp {
+        Tcp::new(format!("proxy = {{ {} }}\n", upstream(upstreams, more)))
+    }
+
+    /// Sends everything back.
+    pub fn echo() -> Tcp {
+        Tcp::new("echo = true\n".to_owned())
+    }
+
+    fn new(tcp: String) -> Tcp {
+        Tcp { listen: "127.0.0.1:0".to_owned(), workers: 1, service: String::new(), tcp }
+    }
+
+    /// Another address.
+    pub fn listen(mut self, address: &str) -> Tcp {
+        self.listen = address.to_owned();
+        self
+    }
+
+    /// A line for the service: `drain = { grace = "2s" }`.
+    pub fn service(mut self, line: &str) -> Tcp {
+        self.service += &format!("{line}\n");
+        self
+    }
+
+    /// A line for `[service.tcp]`: `idle_timeout = "1s"`.
+    pub fn tcp(mut self, line: &str) -> Tcp {
+        self.tcp += &format!("{line}\n");
+        self
+    }
+
+    /// The whole file.
+    pub fn text(&self) -> String {
+        let Tcp { listen, workers, service, tcp } = self;
+        format!(
+            "[master]\ncontrol_socket = \"c.sock\"\npid_file = \"m.pid\"\n[[service]]\nname = \"tcp\"\n\
+            listen = [{listen:?}]\nworkers = {workers}\nlimits = {{ cpu_affinity = \"off\" }}\n\
+            {service}[service.tcp]\n{tcp}"
+        )
+    }
 }

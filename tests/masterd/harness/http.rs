@@ -1,8 +1,10 @@
 //! A plain HTTP/1.1 client over TCP and unix sockets, exact about how a request was lost.
 //!
-//! `get` for one request, `Conn` for a connection that is kept, fed byte by byte, or left alone.
-//! Every wait has a deadline (`PATIENCE`, or `Conn::patience`).
+//! `get` for one request, `Conn` for a connection that is kept, fed byte by byte, or left alone. Bodies may be
+//! framed in every way there is (`body`). Every wait has a deadline (`PATIENCE`, or `Conn::patience`).
 
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt};
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -52,11 +54,12 @@ pub struct Response {
     /// Names in lower case.
     pub headers: Vec<(String, String)>,
     pub body: String,
+    pub trailers: Vec<(String, String)>,
 }
 
 impl Response {
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
+        value_of(&self.headers, name)
     }
 
     /// Whether the server closes after this answer.
@@ -84,10 +87,23 @@ pub fn get(address: &str, path: &str) -> Result<Response, Lost> {
     conn.receive()
 }
 
+/// What a connection runs over.
 #[derive(Debug)]
-enum Stream {
+pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl From<TcpStream> for Stream {
+    fn from(stream: TcpStream) -> Stream {
+        Stream::Tcp(stream)
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(stream: UnixStream) -> Stream {
+        Stream::Unix(stream)
+    }
 }
 
 /// A connection.
@@ -112,8 +128,12 @@ macro_rules! either {
 impl Conn {
     /// Connects to "IP:PORT", "unix:PATH" or "unix:@NAME", as `status` shows them.
     pub fn open(address: &str) -> Result<Conn, Lost> {
-        let stream = Conn::stream_to(address).map_err(Lost::Connect)?;
-        Ok(Conn { stream, pending: Vec::new(), patience: PATIENCE })
+        Ok(Conn::on(Conn::stream_to(address).map_err(Lost::Connect)?))
+    }
+
+    /// The other side: a connection that was accepted.
+    pub fn on(stream: impl Into<Stream>) -> Conn {
+        Conn { stream: stream.into(), pending: Vec::new(), patience: PATIENCE }
     }
 
     fn stream_to(address: &str) -> io::Result<Stream> {
@@ -150,33 +170,92 @@ impl Conn {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes())
     }
 
-    /// Reads one answer.
+    /// Reads one answer to a GET.
     pub fn receive(&mut self) -> Result<Response, Lost> {
-        let end = Instant::now() + self.patience;
-        let head = self.until_head(end)?;
-        let text = String::from_utf8_lossy(&head);
-        let mut lines = text.split("\r\n");
-        let first = lines.next().unwrap_or_default();
-        let status = first.strip_prefix("HTTP/1.").and_then(|l| l.get(2..5)?.parse().ok());
-        let status = status.ok_or_else(|| Lost::Wrong(format!("first line {first:?}")))?;
-        let headers: Vec<(String, String)> = lines
-            .filter_map(|l| l.split_once(':'))
-            .map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned()))
-            .collect();
-        let mut response = Response { status, headers, body: String::new() };
-        let length = response.header("content-length").and_then(|v| v.parse().ok());
-        let body = match length {
-            Some(length) => self.take_body(length, end)?,
-            None => return Err(Lost::Wrong(format!("an answer without a length: {text:?}"))),
-        };
-        response.body = String::from_utf8_lossy(&body).into_owned();
+        self.receive_for("GET")
+    }
+
+    /// Reads one answer to this method; a 1xx is an answer, too.
+    pub fn receive_for(&mut self, method: &str) -> Result<Response, Lost> {
+        let mut response = self.receive_head()?;
+        let bare = method == "HEAD" || response.status < 200 || [204, 304].contains(&response.status);
+        if !bare {
+            let (body, trailers) = self.read_body(&response.headers, true).map_err(|lost| match lost {
+                Lost::NoAnswer => Lost::Cut(0),
+                other => other,
+            })?;
+            response.body = String::from_utf8_lossy(&body).into_owned();
+            response.trailers = trailers;
+        }
         Ok(response)
     }
 
-    fn until_head(&mut self, end: Instant) -> Result<Vec<u8>, Lost> {
+    /// Reads the head of an answer; what follows is left to be read.
+    pub fn receive_head(&mut self) -> Result<Response, Lost> {
+        let (first, headers) = self.read_head()?;
+        let status = first.strip_prefix("HTTP/1.").and_then(|l| l.get(2..5)?.parse().ok());
+        let status = status.ok_or_else(|| Lost::Wrong(format!("first line {first:?}")))?;
+        Ok(Response { status, headers, body: String::new(), trailers: Vec::new() })
+    }
+
+    /// Reads the head of a message: its first line, and the fields.
+    pub fn read_head(&mut self) -> Result<(String, Vec<(String, String)>), Lost> {
+        let head = self.until(b"\r\n\r\n")?;
+        let text = String::from_utf8_lossy(&head);
+        let (first, rest) = text.split_once("\r\n").unwrap_or((&text, ""));
+        Ok((first.to_owned(), fields(rest)))
+    }
+
+    /// Reads the body that this head announces, and its trailers. One of no announced length ends with the
+    /// connection (answers) or is none (requests).
+    pub fn read_body(&mut self, headers: &[(String, String)], answer: bool) -> Result<Body, Lost> {
+        if value_of(headers, "transfer-encoding").is_some() {
+            let mut body = Vec::new();
+            loop {
+                let chunk = self.read_chunk()?;
+                if chunk.is_empty() {
+                    break;
+                }
+                body.extend(chunk);
+            }
+            let mut trailers = Vec::new();
+            loop {
+                let line = self.until(b"\r\n")?;
+                if line.is_empty() {
+                    return Ok((body, trailers));
+                }
+                trailers.extend(fields(&String::from_utf8_lossy(&line)));
+            }
+        }
+        match value_of(headers, "content-length").map(str::parse) {
+            Some(Ok(length)) => Ok((self.read_exactly(length)?, Vec::new())),
+            Some(Err(e)) => Err(Lost::Wrong(format!("a length that is none: {e}"))),
+            None if answer => Ok((self.read_to_end()?, Vec::new())),
+            None => Ok((Vec::new(), Vec::new())),
+        }
+    }
+
+    /// Reads one chunk of a chunked body; the last one is empty, and trailers follow.
+    pub fn read_chunk(&mut self) -> Result<Vec<u8>, Lost> {
+        let line = self.until(b"\r\n")?;
+        let text = String::from_utf8_lossy(&line).into_owned();
+        let size = usize::from_str_radix(text.split(';').next().unwrap_or_default().trim(), 16);
+        match size.map_err(|_| Lost::Wrong(format!("a chunk of size {text:?}")))? {
+            0 => Ok(Vec::new()),
+            size => {
+                let mut chunk = self.read_exactly(size + 2)?;
+                chunk.truncate(size);
+                Ok(chunk)
+            }
+        }
+    }
+
+    /// Reads up to this mark, which is thrown away.
+    pub fn until(&mut self, mark: &[u8]) -> Result<Vec<u8>, Lost> {
+        let end = Instant::now() + self.patience;
         loop {
-            if let Some(at) = self.pending.windows(4).position(|w| w == b"\r\n\r\n") {
-                let mut head: Vec<u8> = self.pending.drain(..at + 4).collect();
+            if let Some(at) = self.pending.windows(mark.len()).position(|w| w == mark) {
+                let mut head: Vec<u8> = self.pending.drain(..at + mark.len()).collect();
                 head.truncate(at);
                 return Ok(head);
             }
@@ -184,11 +263,35 @@ impl Conn {
         }
     }
 
-    fn take_body(&mut self, length: usize, end: Instant) -> Result<Vec<u8>, Lost> {
+    /// Reads so many bytes.
+    pub fn read_exactly(&mut self, length: usize) -> Result<Vec<u8>, Lost> {
+        let end = Instant::now() + self.patience;
         while self.pending.len() < length {
             self.more(end)?;
         }
         Ok(self.pending.drain(..length).collect())
+    }
+
+    /// Reads until the other side has ended; anything but a FIN is a loss.
+    pub fn read_to_end(&mut self) -> Result<Vec<u8>, Lost> {
+        let end = Instant::now() + self.patience;
+        loop {
+            match self.read_some(end) {
+                Ok(0) => return Ok(std::mem::take(&mut self.pending)),
+                Ok(_) => {}
+                Err(e) => return Err(self.lost(&e)),
+            }
+        }
+    }
+
+    /// Reads what is there, or waits for something; empty at the end.
+    pub fn read_any(&mut self) -> Result<Vec<u8>, Lost> {
+        if self.pending.is_empty()
+            && let Err(e) = self.read_some(Instant::now() + self.patience)
+        {
+            return Err(self.lost(&e));
+        }
+        Ok(std::mem::take(&mut self.pending))
     }
 
     /// Reads more; an end or an error is a loss.
@@ -198,8 +301,14 @@ impl Conn {
             Ok(0) if had == 0 => Err(Lost::NoAnswer),
             Ok(0) => Err(Lost::Cut(had)),
             Ok(_) => Ok(()),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(Lost::Late(had)),
-            Err(_) => Err(Lost::Reset(had)),
+            Err(e) => Err(self.lost(&e)),
+        }
+    }
+
+    fn lost(&self, error: &io::Error) -> Lost {
+        match error.kind() {
+            ErrorKind::WouldBlock | ErrorKind::TimedOut => Lost::Late(self.pending.len()),
+            _ => Lost::Reset(self.pending.len()),
         }
     }
 
@@ -249,9 +358,19 @@ impl Conn {
         }
     }
 
+    /// Whether it has failed: a reset that came behind a FIN shows nowhere else.
+    pub fn has_failed(&self) -> bool {
+        either!(self, s => s.take_error().is_ok_and(|error| error.is_some()))
+    }
+
     /// No more will be sent.
     pub fn shut_write(&self) {
         let _ = either!(self, s => s.shutdown(Shutdown::Write));
+    }
+
+    /// Closes with a reset, where the protocol has one (SO_LINGER with zero seconds, socket(7)).
+    pub fn reset(self) {
+        let _ = either!(self, s => setsockopt(s, sockopt::Linger, &libc::linger { l_onoff: 1, l_linger: 0 }));
     }
 
     /// The local address, for finding this connection in `status --connections`.
@@ -261,4 +380,33 @@ impl Conn {
             Stream::Unix(_) => None,
         }
     }
+}
+
+/// For whoever writes to anything; `Conn::patience` bounds it.
+impl Write for Conn {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.send(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(Lost::Send(e)) => Err(e),
+            Err(other) => Err(io::Error::other(other.to_string())),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A body and its trailers.
+pub type Body = (Vec<u8>, Vec<(String, String)>);
+
+/// Lines of fields, names in lower case.
+fn fields(lines: &str) -> Vec<(String, String)> {
+    let pairs = lines.split("\r\n").filter_map(|line| line.split_once(':'));
+    pairs.map(|(n, v)| (n.to_ascii_lowercase(), v.trim().to_owned())).collect()
+}
+
+/// The first field of this name.
+pub fn value_of<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    headers.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
 }

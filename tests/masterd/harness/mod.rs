@@ -19,12 +19,15 @@ pub mod http;
 pub mod image;
 pub mod load;
 pub mod master;
+pub mod origin;
+pub mod pattern;
 pub mod place;
 pub mod procs;
 pub mod stamps;
+pub mod ws;
 
 #[allow(unused_imports)]
-pub use config::Web;
+pub use config::{Tcp, Web, proxy};
 #[allow(unused_imports)]
 pub use http::{Conn, Lost, Response, get};
 #[allow(unused_imports)]
@@ -35,6 +38,10 @@ pub use load::{Load, Mix, Report};
 pub use master::{Launch, Master};
 #[allow(unused_imports)]
 pub use nix::sys::signal::Signal;
+#[allow(unused_imports)]
+pub use origin::{Asked, Hole, Origin, Port, Visit, conversation, marked, ok};
+#[allow(unused_imports)]
+pub use pattern::Pattern;
 #[allow(unused_imports)]
 pub use place::{Output, Place, Running, free_port};
 
