@@ -180,6 +180,7 @@ fn proxy(proxy: &Proxy) -> Vec<Leaf> {
         ("service.http.route.proxy.http2", proxy.http2.to_string()),
         ("service.http.route.proxy.read_timeout", time(proxy.read_timeout)),
         ("service.http.route.proxy.write_timeout", time(proxy.write_timeout)),
+        ("service.http.route.proxy.idle_timeout", time(proxy.idle_timeout)),
         ("service.http.route.proxy.keep_alive", proxy.keep_alive.to_string()),
         ("service.http.route.proxy.keep_alive_timeout", time(proxy.keep_alive_timeout)),
         ("service.http.route.proxy.retries", proxy.retries.to_string()),

@@ -163,6 +163,11 @@ impl AccessLog {
         }
     }
 
+    /// Lines wait for a reader or for room: `flush` is to be called again soon, whatever else happens.
+    pub fn waits(&self) -> bool {
+        self.inner.borrow().outlet.pending()
+    }
+
     /// Lines given up in all.
     pub fn dropped(&self) -> u64 {
         self.inner.borrow().outlet.dropped()

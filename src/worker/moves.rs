@@ -169,7 +169,7 @@ impl Conns {
             }
             return;
         }
-        let Some(taken) = self.take(key) else { return };
+        let Some(mut taken) = self.take(key) else { return };
         match end {
             End::Done(Ended::Opening(Ok(opened))) => self.opened(key, taken, opened),
             End::Done(Ended::Opening(Err(e))) => {
@@ -183,6 +183,11 @@ impl Conns {
             }
             End::Done(Ended::Http(serve::Ended::Switch(switch, ahead))) => {
                 self.switch(key, taken.kept, *switch, &ahead);
+            }
+            End::Done(Ended::Http(serve::Ended::Over)) => {
+                // Within TLS a FIN alone would not say that this was all.
+                taken.kept.last_words(&[]);
+                self.close(key);
             }
             End::Done(_) => self.close(key),
             End::Panicked(text) => {
@@ -213,6 +218,7 @@ impl Conns {
     /// What is left of a connection whose task is gone.
     pub(super) fn take(&mut self, key: usize) -> Option<Taken> {
         let conn = self.get_mut(key)?;
+        let many = matches!(&conn.state, State::Active { talk, .. } if talk.is_multiplexed());
         let taken = match std::mem::replace(&mut conn.state, State::Moving) {
             State::Opening { hall, .. } => Rc::into_inner(hall).map(|hall| {
                 let seen = (hall.io.at_eof(), hall.io.may_read());
@@ -236,7 +242,10 @@ impl Conns {
                 return None;
             }
         };
-        if taken.is_none() {
+        if taken.is_none() && many {
+            // Streams that were under way hear of the end when they are polled next; the last one closes the socket.
+            self.close(key);
+        } else if taken.is_none() {
             // Somebody kept a part of the conversation: our own mistake. The socket can't be had back.
             warn!(self.shared.log, "a finished conversation is still held; its connection is given up");
             self.close(key);
@@ -246,10 +255,11 @@ impl Conns {
 
     /// Puts an idle socket back, unless there is something to read already.
     fn park(&mut self, key: usize, taken: Taken) {
+        let mut kept = taken.kept;
         if taken.eof {
+            kept.last_words(&[]);
             return self.close(key);
         }
-        let mut kept = taken.kept;
         let found = if taken.more { kept.unread() } else { Unread::Nothing };
         let now = self.shared.engine.now();
         let Some(conn) = self.get_mut(key) else { return };

@@ -31,6 +31,8 @@ enum Late {
     Answer,
     /// HTTP/2 without a stream for too long: it is told that no more are taken.
     Streamless,
+    /// It has been told so, and does not take notice.
+    Deaf,
 }
 
 /// Closes what has waited too long.
@@ -73,10 +75,11 @@ fn sweep_http(conns: &mut Conns, http: &Http, now: Moment) {
             }
             Late::Streamless => {
                 if let Some(talk) = conns.talk(key) {
-                    talk.ending.set(true);
+                    talk.leaving.set(true);
                 }
                 conns.nudge(key);
             }
+            Late::Deaf => conns.close(key),
         }
     }
 }
@@ -102,8 +105,14 @@ fn overdue(talk: &Talk, http: &Http, now: Moment) -> Option<Late> {
     if talk.io.stuck_since().is_some_and(|since| now.since(since) >= http.write_timeout) {
         return Some(Late::Answer);
     }
-    if talk.streamless_since().is_some_and(|since| now.since(since) >= http.keep_alive) {
-        return Some(Late::Streamless);
+    if let Some(since) = talk.streamless_since() {
+        // hyper closes when the client has answered a ping, and all streams have ended.
+        if talk.farewell.get().is_some_and(|told| now.since(told.max(since)) >= LINGER) {
+            return Some(Late::Deaf);
+        }
+        if now.since(since) >= http.keep_alive {
+            return Some(Late::Streamless);
+        }
     }
     let head = talk.waits_for_head().is_some_and(|since| now.since(since) >= http.header_timeout);
     let body = talk.waits_for_body().is_some_and(|since| now.since(since) >= http.body_timeout);

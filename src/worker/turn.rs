@@ -39,6 +39,9 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
+/// Between two tries to write lines of the access log that wait: a reader that comes back is to catch up soon.
+const BEHIND: Duration = Duration::from_millis(20);
+
 /// A worker that is set up: nothing of the process is left to be changed.
 #[derive(Debug)]
 pub struct Setup {
@@ -281,14 +284,14 @@ impl Worker {
 
     /// Until when nothing needs doing unless something happens.
     fn timeout(&self, now: Moment) -> Duration {
-        if self.conns.tasks.any_ready() || self.acceptor.any_more() {
+        if self.conns.tasks.any_ready() || self.shared.engine.has_spawned() || self.acceptor.any_more() {
             return Duration::ZERO;
         }
         let timer = self.shared.engine.timers.borrow().next();
         let drain = self.drain.as_ref().map(|drain| drain.next_due(&self.conns));
-        let due =
-            [timer, drain, self.acceptor.next_due()].into_iter().flatten().fold(self.next_tick, Moment::min);
-        due.since(now)
+        let behind = self.shared.access_log.as_ref().is_some_and(AccessLog::waits).then(|| now + BEHIND);
+        let dues = [timer, drain, self.acceptor.next_due(), behind];
+        dues.into_iter().flatten().fold(self.next_tick, Moment::min).since(now)
     }
 
     fn read_signals(&mut self, now: Moment) {

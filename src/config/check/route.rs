@@ -129,6 +129,7 @@ fn proxy(section: &Section<'_>) -> Proxy {
         http2,
         read_timeout: section.duration("read_timeout").unwrap_or_default(),
         write_timeout: section.duration("write_timeout").unwrap_or_default(),
+        idle_timeout: section.duration("idle_timeout").unwrap_or_default(),
         keep_alive,
         keep_alive_timeout: section.duration("keep_alive_timeout").unwrap_or_default(),
         retries: section.integer("retries").unwrap_or_default(),

@@ -161,6 +161,13 @@ pub(super) static PROXY: &[Row] = &[
         "The longest time for which an upstream takes nothing of a request.",
     ),
     key(
+        "service.http.route.proxy.idle_timeout",
+        SOME_TIME,
+        Toml("\"10m\""),
+        Workers,
+        "The longest silence of what is meant to last: of a WebSocket in both directions at once, of an event stream or a gRPC call that has begun to answer.",
+    ),
+    key(
         "service.http.route.proxy.keep_alive",
         Type::Integer { min: 0, max: 10_000 },
         Absent { means: "64, or 0 with `proxy_protocol`", example: "64" },

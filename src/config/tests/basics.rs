@@ -78,6 +78,7 @@ retry_after = "2s"
 proxy_protocol = "v2"
 read_timeout = "3s"
 write_timeout = "4s"
+idle_timeout = "5s"
 
 [[service]]
 name = "three"
@@ -237,6 +238,7 @@ fn actions_and_upstreams_are_read() {
     let Action::Proxy(own) = &route(1, "/p").action else { panic!() };
     let sockets = [Server::Unix(folder.join("run/up.sock")), Server::Abstract("up".into())];
     assert_eq!(own.upstreams.servers[1..], sockets);
+    assert_eq!((own.idle_timeout.as_secs(), shared.idle_timeout.as_secs()), (5, 600));
     assert_eq!((own.upstreams.max_failures, own.upstreams.retry_after.as_secs()), (0, 2));
     assert_eq!(own.upstreams.proxy_protocol, Some(ProxyProtocol::V2));
     assert_eq!((own.keep_alive, own.retries), (0, 1), "the header names one client for a connection");

@@ -108,6 +108,23 @@ fn the_examples_load() {
     }
 }
 
+/// So are those in a folder of their own, each of which the README names.
+#[test]
+fn the_examples_in_files_load() {
+    let readme = std::fs::read_to_string(repository().join("README.md")).unwrap();
+    let folder = repository().join("conf/examples");
+    let names = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let names: Vec<_> = names.filter_map(|name| name.into_string().ok()).collect();
+    let examples: Vec<&String> = names.iter().filter(|name| name.ends_with(".toml")).collect();
+    assert!(examples.len() >= 7, "{examples:?}");
+    for name in examples {
+        let loaded = load_on(&folder.join(name), &Machine { root: false });
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{:?}", shown(&problems)));
+        assert_eq!(loaded.warnings, [], "{name}");
+        assert!(readme.contains(&format!("conf/examples/{name}")), "{name} is named nowhere");
+    }
+}
+
 /// `man` itself is the judge, where there is one.
 #[test]
 fn the_man_page_is_troff() {

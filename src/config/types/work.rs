@@ -152,12 +152,20 @@ pub struct Proxy {
     pub read_timeout: Duration,
     /// Longest time for which an upstream takes nothing of a request.
     pub write_timeout: Duration,
+    /// Longest silence of a WebSocket (in both directions at once), an event stream or a gRPC call.
+    #[serde(default = "ten_minutes")]
+    pub idle_timeout: Duration,
     /// Idle connections that each worker keeps to each upstream; 0 where `proxy_protocol` is sent.
     pub keep_alive: u32,
     /// How long an idle one is kept.
     pub keep_alive_timeout: Duration,
     /// How many more upstreams are tried for a request that may be repeated.
     pub retries: u32,
+}
+
+/// The default of `idle_timeout`, for states recorded before there was one.
+fn ten_minutes() -> Duration {
+    Duration::from_secs(600)
 }
 
 /// The client is sent elsewhere.

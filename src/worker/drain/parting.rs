@@ -53,7 +53,7 @@ fn can_say_goodbye(conns: &Conns, key: usize) -> bool {
         return true;
     }
     let lasts = is_long_lived(conns, key);
-    conns.talk(key).filter(|_| lasts).map(|talk| talk.ending.set(true)).is_some()
+    conns.talk(key).filter(|_| lasts).map(|talk| talk.end()).is_some()
 }
 
 /// Whether that has been done, and counted, before.

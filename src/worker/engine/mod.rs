@@ -71,6 +71,11 @@ impl Handle {
         self.spawned.borrow_mut().push(future);
     }
 
+    /// Something is to be taken in: the loop must not wait.
+    pub fn has_spawned(&self) -> bool {
+        !self.spawned.borrow().is_empty()
+    }
+
     /// What the loop is to take in.
     pub fn take_spawned(&self) -> Vec<Loose> {
         self.spawned.take()

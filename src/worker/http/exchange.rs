@@ -2,6 +2,7 @@
 //!
 //! With HTTP/1 a connection has one exchange at a time, and its `Talk` keeps the books; with HTTP/2 each stream
 //! keeps its own. The service says when a request begins, is answered, and when its body has gone out.
+//! How long a body may be waited for is told here for HTTP/2 only: of HTTP/1 the loop's sweep takes care.
 //! Never: parses, sends.
 
 use super::noted::Docket;
@@ -9,11 +10,14 @@ use super::talk::Talk;
 use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{IN_FLIGHT, REQUESTS, STREAMS};
 use crate::sys::clock;
+use crate::worker::engine::timers::Watch;
 use crate::worker::shared::Shared;
 use hyper::Request;
 use hyper::body::Body;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 /// A handle on one exchange; copies mean the same one.
 #[derive(Clone, Debug)]
@@ -27,9 +31,13 @@ pub enum Exchange {
 #[derive(Debug)]
 pub struct Stream {
     talk: Rc<Talk>,
+    number: u32,
     began: Moment,
     class: Cell<Class>,
     docket: Docket,
+    /// How long its body may be waited for, and since when it is.
+    patience: RefCell<Watch>,
+    wanted: Cell<Option<Moment>>,
 }
 
 impl Exchange {
@@ -42,16 +50,19 @@ impl Exchange {
     }
 
     /// A stream of an HTTP/2 connection has been opened.
-    pub fn stream<B>(talk: &Rc<Talk>, request: &Request<B>) -> Exchange {
+    pub fn stream<B>(talk: &Rc<Talk>, request: &Request<B>, body_timeout: Duration) -> Exchange {
         let slot = &talk.shared.slot;
         slot.add(REQUESTS, 1);
         slot.add(IN_FLIGHT, 1);
         slot.add(STREAMS, 1);
-        talk.stream_opened();
+        let number = talk.stream_opened();
         let (began, class) = (talk.shared.engine.now(), Cell::new(Class::Http));
         let docket = Docket::default();
         docket.open(&talk.shared, request);
-        Exchange::Stream(Rc::new(Stream { talk: talk.clone(), began, class, docket }))
+        let patience = RefCell::new(Watch::new(&talk.shared.engine, body_timeout));
+        let wanted = Cell::new(None);
+        let talk = talk.clone();
+        Exchange::Stream(Rc::new(Stream { talk, number, began, class, docket, patience, wanted }))
     }
 
     pub fn talk(&self) -> &Rc<Talk> {
@@ -101,8 +112,22 @@ impl Exchange {
     /// Somebody waits for more of the request's body, or has enough of it for now. Only while somebody waits
     /// is it the client who is slow.
     pub fn body_wanted(&self, wanted: bool) {
-        if let Exchange::Alone(talk) = self {
-            talk.want_body(wanted);
+        match self {
+            Exchange::Alone(talk) => talk.want_body(wanted),
+            Exchange::Stream(stream) if !wanted => stream.wanted.set(None),
+            Exchange::Stream(stream) if stream.wanted.get().is_none() => {
+                stream.wanted.set(Some(self.shared().engine.now()));
+            }
+            Exchange::Stream(_) => {}
+        }
+    }
+
+    /// Ready when the body of an HTTP/2 request has been waited for too long. Calls of gRPC may be silent.
+    pub fn body_is_late(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let Exchange::Stream(stream) = self else { return Poll::Pending };
+        match stream.wanted.get() {
+            Some(since) if stream.class.get() != Class::Grpc => stream.patience.borrow_mut().poll(cx, since),
+            _ => Poll::Pending,
         }
     }
 
@@ -126,6 +151,13 @@ impl Exchange {
         }
     }
 
+    /// Has whoever sends the answer woken when it is to end. With HTTP/1 that is the connection's own task.
+    pub fn listen(&self, cx: &Context<'_>) {
+        if let Exchange::Stream(stream) = self {
+            stream.talk.listen(stream.number, cx.waker());
+        }
+    }
+
     /// The drain's time is up: an endless answer ends here, in good order.
     pub fn is_to_end(&self) -> bool {
         self.talk().ending.get()
@@ -140,6 +172,6 @@ impl Drop for Stream {
         let took = Moment(clock::monotonic_ns()).since(self.began);
         slot.latency(took);
         self.docket.close(&self.talk.shared, self.talk.peer, self.class.get(), took);
-        self.talk.stream_closed();
+        self.talk.stream_closed(self.number);
     }
 }

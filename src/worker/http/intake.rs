@@ -3,12 +3,16 @@
 //! `offer` tells how many of some bytes are hyper's now; the rest stays `ahead` and is offered again when
 //! hyper asks for more. It follows heads (by the `gate`) and bodies (by their length, or `chunks`), so that it is
 //! known where each head begins. Where hyper sees something else, everything passes: what it makes of that is what counts.
+//! What may become HTTP/2's preface is held back until that is known: hyper knows it as a whole only.
 //! Never: changes a byte, gives one twice or in another order.
 
 use super::chunks::Chunks;
 use super::gate::{Fault, Gate};
 use bytes::{Buf, Bytes};
 use std::cell::{Cell, RefCell};
+
+/// What an HTTP/2 client begins with (RFC 9113, 3.4). hyper knows it only as a whole.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Whose the next byte is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,9 +85,14 @@ impl Intake {
         fault
     }
 
-    /// How many of these bytes hyper may have now; at least one.
+    /// How many of these bytes hyper may have now; none only where more must come to tell.
     fn offer(&self, bytes: &[u8]) -> usize {
         match self.at.get() {
+            At::Head if !self.begun.get() && PREFACE.starts_with(bytes) && bytes.len() < PREFACE.len() => 0,
+            At::Head if !self.begun.get() && bytes.starts_with(PREFACE) => {
+                self.at.set(At::Unclear);
+                bytes.len()
+            }
             At::Head => {
                 self.begun.set(true);
                 let mut gate = self.gate.borrow_mut();
@@ -123,25 +132,36 @@ impl Intake {
         self.chunks.borrow().fault().filter(|_| self.at.get() == At::Chunks)
     }
 
-    /// Takes bytes in that have just come, and shows hyper's part of them.
-    pub fn take_in(&self, bytes: &[u8], show: impl FnOnce(&[u8])) {
+    /// Takes bytes in that have just come, and shows hyper's part of them, `most` bytes at most, which are no fewer;
+    /// false if there is none yet.
+    pub fn take_in(&self, bytes: &[u8], most: usize, show: impl FnOnce(&[u8])) -> bool {
+        if self.has_ahead() {
+            let together = [self.take_ahead().as_ref(), bytes].concat();
+            *self.ahead.borrow_mut() = together.into();
+            return self.show_ahead(most, show);
+        }
         let n = self.offer(bytes);
-        show(&bytes[..n]);
         if n < bytes.len() {
             *self.ahead.borrow_mut() = Bytes::copy_from_slice(&bytes[n..]);
         }
+        if n > 0 {
+            show(&bytes[..n]);
+        }
+        n > 0
     }
 
-    /// Shows what has come before, `most` bytes at most; false if there is nothing.
+    /// Shows what has come before, `most` bytes at most; false if there is nothing that hyper may have.
     pub fn show_ahead(&self, most: usize, show: impl FnOnce(&[u8])) -> bool {
         let mut ahead = self.ahead.borrow_mut();
         if ahead.is_empty() {
             return false;
         }
         let n = self.offer(&ahead[..ahead.len().min(most)]);
-        show(&ahead[..n]);
-        ahead.advance(n);
-        true
+        if n > 0 {
+            show(&ahead[..n]);
+            ahead.advance(n);
+        }
+        n > 0
     }
 
     /// Puts bytes back that hyper has read and not used: they come first.
@@ -172,7 +192,7 @@ mod tests {
     fn reads(bytes: &[u8], lengths: &[Option<u64>]) -> Vec<String> {
         let (intake, mut lengths, mut reads) = (Intake::new(false), lengths.iter(), Vec::new());
         let mut note = |shown: &[u8]| reads.push(String::from_utf8_lossy(shown).into_owned());
-        intake.take_in(bytes, &mut note);
+        intake.take_in(bytes, bytes.len(), &mut note);
         loop {
             if intake.at.get() == At::Told
                 && let Some(length) = lengths.next()
@@ -199,7 +219,7 @@ mod tests {
     #[test]
     fn a_fault_belongs_to_its_head() {
         let intake = Intake::new(false);
-        intake.take_in(b"GET /#a HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", |_| ());
+        intake.take_in(b"GET /#a HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", 99, |_| ());
         assert_eq!(intake.told(Some(0)), Some(Fault::Fragment));
         assert!(intake.show_ahead(usize::MAX, |_| ()) && !intake.has_ahead());
         assert_eq!(intake.told(Some(0)), None);
@@ -207,11 +227,53 @@ mod tests {
     }
 
     #[test]
+    fn a_preface_comes_as_a_whole_and_its_beginning_only_when_it_is_none() {
+        let gets = |parts: &[&[u8]]| {
+            let (intake, mut got) = (Intake::new(false), Vec::new());
+            for part in parts {
+                intake
+                    .take_in(part, usize::MAX, |bytes| got.push(String::from_utf8_lossy(bytes).into_owned()));
+            }
+            (got, intake.take_ahead())
+        };
+        let preface = String::from_utf8_lossy(PREFACE).into_owned();
+        let whole = preface.clone() + "more";
+        assert_eq!(gets(&[whole.as_bytes()]), (vec![whole.clone()], Bytes::new()));
+        let bytes: Vec<&[u8]> = PREFACE.chunks(1).collect();
+        assert_eq!(gets(&bytes), (vec![preface], Bytes::new()));
+        assert_eq!(gets(&[b"P", b"R"]), (vec![], Bytes::from_static(b"PR")));
+        let post = ["POST".to_owned(), " ".to_owned()];
+        assert_eq!(gets(&[b"P", b"OST", b" "]), (post.to_vec(), Bytes::new()));
+    }
+
+    #[test]
     fn what_is_put_back_comes_first() {
         let intake = Intake::new(false);
-        intake.take_in(b"GET / HTTP/1.1\r\n\r\nrest", |_| ());
+        intake.take_in(b"GET / HTTP/1.1\r\n\r\nrest", 99, |_| ());
         intake.put_back(Bytes::from_static(b"un"));
         assert_eq!(intake.take_ahead(), "unrest");
         assert!(!intake.has_ahead());
+    }
+
+    #[test]
+    fn the_preface_of_http_2_is_shown_as_a_whole_with_what_follows() {
+        let bytes = [PREFACE, b"frames"].concat();
+        for cut in 0..=bytes.len() {
+            let (intake, mut seen) = (Intake::new(false), Vec::new());
+            for piece in [&bytes[..cut], &bytes[cut..]].into_iter().filter(|piece| !piece.is_empty()) {
+                intake.take_in(piece, 99, |shown| seen.push(shown.to_vec()));
+            }
+            assert_eq!(seen.concat(), bytes, "{cut}");
+            assert!(seen[0].starts_with(PREFACE) && !intake.has_ahead(), "{cut}: {seen:?}");
+        }
+        // What only begins like it is a head like any other.
+        let (intake, mut seen) = (Intake::new(false), Vec::new());
+        for piece in ["PR", "OPFIND / HTTP/1.1\r\n\r\nG"] {
+            intake.take_in(piece.as_bytes(), 99, |shown| {
+                seen.push(String::from_utf8_lossy(shown).into_owned())
+            });
+        }
+        assert_eq!(seen, ["PROPFIND / HTTP/1.1\r\n\r\n"]);
+        assert_eq!(intake.take_ahead(), "G");
     }
 }

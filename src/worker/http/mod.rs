@@ -1,4 +1,4 @@
-//! HTTP/1 service of a worker: routes, answers, and the future that runs hyper on one socket.
+//! HTTP service of a worker, versions 1 and 2: routes, answers, and the future that runs hyper on one socket.
 //!
 //! `Http` is made once from the config; `Http::talk` turns a readable socket into a `Serve` future.
 //! HTTP itself is hyper's business. Timeouts are not here: the loop's sweep reads them off the `Talk`.

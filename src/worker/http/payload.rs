@@ -8,6 +8,7 @@ use super::files::body::FileBody;
 use super::proxy::relay::{Cut, Relay};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
+use slog::warn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -40,7 +41,11 @@ impl Body for Payload {
             Content::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Content::Relay(relay) => Pin::new(&mut **relay).poll_frame(cx),
-            Content::File(file) => Pin::new(file).poll_frame(cx).map_err(Into::into),
+            Content::File(file) => Pin::new(file).poll_frame(cx).map_err(|error| {
+                self.exchange.blame();
+                warn!(self.exchange.shared().log, "an answer breaks off: {error}");
+                error.into()
+            }),
         };
         if let Poll::Ready(Some(Ok(frame))) = &polled
             && let Some(data) = frame.data_ref()

@@ -12,7 +12,6 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use slog::Logger;
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -141,60 +140,78 @@ impl Routes {
     }
 
     /// The route for a request, if one matches.
+    ///
+    /// A path that can be read in several ways gets the longest route of any reading: what guards a path can't be
+    /// gone round by spelling it otherwise.
     pub fn find<B>(&self, request: &Request<B>) -> Option<&Route> {
-        let path = plain_path(request.uri().path());
         let host = if self.any_host { None } else { host_of(request) };
-        let matches = |route: &&Route| {
-            path.starts_with(route.path.as_str())
-                && route
-                    .host
-                    .as_deref()
-                    .is_none_or(|want| host.is_some_and(|host| host.eq_ignore_ascii_case(want)))
+        let of_host = |route: &Route| {
+            route.host.as_deref().is_none_or(|want| host.is_some_and(|host| host.eq_ignore_ascii_case(want)))
         };
-        self.list.iter().find(matches)
+        let path = request.uri().path();
+        if !path.contains('%') && !path.contains("/.") && !path.contains("//") {
+            return self.list.iter().find(|route| path.starts_with(route.path.as_str()) && of_host(route));
+        }
+        let mut first = self.list.len();
+        read(path, |reading| {
+            let matches = |route: &Route| reading.starts_with(route.path.as_bytes()) && of_host(route);
+            first = self.list[..first].iter().position(matches).unwrap_or(first);
+        });
+        self.list.get(first)
     }
 }
 
-/// A path as whoever serves it will read it, for routes to be matched with: `%61` is `a`, `/x/../y` is `/y`.
+/// Shows a path as whoever serves it may read it: `%61` is `a`, `/x/../y` is `/y`. What is passed on stays as it came.
 ///
-/// Otherwise a route that guards a path would not see it in another spelling. What is passed on stays as it came.
-fn plain_path(path: &str) -> Cow<'_, str> {
-    if !path.contains('%') && !path.contains("/.") && !path.contains("//") {
-        return Cow::Borrowed(path);
-    }
-    let decoded = decode(path);
-    let mut parts: Vec<&str> = Vec::new();
-    let mut ends_in_folder = false;
-    for part in decoded.split('/') {
-        ends_in_folder = matches!(part, "" | "." | "..");
+/// The last reading is that of who decodes everything and follows each `..`. Those before it end at one of them: to
+/// some an encoded slash is none, and then there is no `..` behind it.
+fn read(path: &str, mut show: impl FnMut(&[u8])) {
+    let decoded = decode(path.as_bytes());
+    let mut reading = Vec::with_capacity(decoded.len() + 1);
+    let mut in_folder = false;
+    for part in decoded.split(|byte| *byte == b'/') {
+        in_folder = matches!(part, b"" | b"." | b"..");
         match part {
-            "" | "." => {}
-            ".." => _ = parts.pop(),
-            part => parts.push(part),
+            b"" | b"." => {}
+            b".." => {
+                reading.push(b'/');
+                show(&reading);
+                reading.pop();
+                let up = reading.iter().rposition(|byte| *byte == b'/');
+                reading.truncate(up.unwrap_or(0));
+            }
+            part => {
+                reading.push(b'/');
+                reading.extend_from_slice(part);
+            }
         }
     }
-    let slash = if ends_in_folder && !parts.is_empty() { "/" } else { "" };
-    Cow::Owned(format!("/{}{slash}", parts.join("/")))
+    if in_folder {
+        reading.push(b'/');
+    }
+    show(&reading);
 }
 
-/// Percent-encoded bytes as they are meant; what is no encoding stays, and so does what is no UTF-8.
-fn decode(path: &str) -> String {
+/// Percent-encoded bytes as they are meant; what is no encoding stays.
+fn decode(path: &[u8]) -> Vec<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
     let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
+    let mut rest = path;
     while let Some((&byte, more)) = rest.split_first() {
-        let hex = more.get(..2).and_then(|two| std::str::from_utf8(two).ok());
-        match hex.filter(|_| byte == b'%').and_then(|two| u8::from_str_radix(two, 16).ok()) {
-            Some(meant) => {
-                bytes.push(meant);
+        rest = more;
+        let meant = match more {
+            [high, low, ..] if byte == b'%' => digit(*high).zip(digit(*low)),
+            _ => None,
+        };
+        match meant {
+            Some((high, low)) => {
+                bytes.push((high * 16 + low) as u8);
                 rest = &more[2..];
             }
-            None => {
-                bytes.push(byte);
-                rest = more;
-            }
+            None => bytes.push(byte),
         }
     }
-    String::from_utf8(bytes).unwrap_or_else(|_| path.to_owned())
+    bytes
 }
 
 /// The host asked for, without port: of an absolute target, else of the `Host` header (RFC 9112, 3.3).
@@ -283,14 +300,34 @@ mod tests {
 
     #[test]
     fn another_spelling_of_a_path_is_the_same_path() {
-        for path in ["/%6cive", "/x/../live", "//live", "/./live", "/x/%2e%2e/live", "/%2flive"] {
+        for path in
+            ["/%6cive", "/x/../live", "//live", "/./live", "/x/%2e%2e/live", "/%2flive", "/%6Cive/%ff"]
+        {
             assert_eq!(body(path, "h"), "Live", "{path}");
         }
-        for path in ["/%6", "/%zz", "/..", "/%ff", "/li%00ve"] {
+        for path in
+            ["/%6", "/%zz", "/..", "/%ff", "/li%00ve", "/%+6cive", "/%256cive", "/l/ive", "/x/..", "/%"]
+        {
             assert_eq!(body(path, "h"), "any", "{path}");
         }
-        assert_eq!(plain_path("/a/b/.."), "/a/");
-        assert_eq!(plain_path("/a//b/"), "/a/b/");
+    }
+
+    #[test]
+    fn who_reads_less_into_a_path_is_led_nowhere_else() {
+        for path in [
+            "/live/..%2fx",
+            "/live/../x",
+            "/%6cive/%2e%2e/x",
+            "/x/../live/..%2fx",
+            "/live//../../x",
+            "/a/b/..%2f..%2flive%2f..",
+            "/live/../long",
+        ] {
+            assert_eq!(body(path, "h"), "Live", "{path}");
+        }
+        let mut seen = Vec::new();
+        read("/a/./b//c/../%2e%2E/d/", |reading| seen.push(String::from_utf8_lossy(reading).into_owned()));
+        assert_eq!(seen, ["/a/b/c/", "/a/b/", "/a/d/"]);
     }
 
     #[test]

@@ -56,14 +56,12 @@ pub struct Serve {
     http: Rc<Http>,
     shared: Rc<Shared>,
     talk: Rc<Talk>,
-    /// An HTTP/2 client has been told that no more streams are taken.
-    said_goodbye: bool,
 }
 
 impl Serve {
     pub fn new(http: Rc<Http>, shared: Rc<Shared>, talk: Rc<Talk>) -> Serve {
         let connection = Some(build(&http, &talk));
-        Serve { connection, http, shared, talk, said_goodbye: false }
+        Serve { connection, http, shared, talk }
     }
 
     /// hyper has nothing to do: idle, or waiting for something.
@@ -113,7 +111,9 @@ impl Serve {
             return Ended::Switch(switch, rest);
         }
         let unread = !rest.is_empty();
-        let ended_by_client = self.talk.io.at_eof() || self.talk.quiet.get();
+        // Quiet tells nothing of an HTTP/2 client: it may have a word to say about anything.
+        let quiet = self.talk.quiet.get() && !self.talk.is_multiplexed();
+        let ended_by_client = self.talk.io.at_eof() || quiet;
         if self.talk.we_close.get() || unread || !ended_by_client { Ended::Linger } else { Ended::Over }
     }
 
@@ -147,11 +147,12 @@ impl Serve {
             self.talk.blame();
             return Poll::Ready(Ended::Broken);
         }
-        if !self.said_goodbye
-            && (self.shared.draining.get() || self.talk.ending.get())
+        let talk = &self.talk;
+        if talk.farewell.get().is_none()
+            && (self.shared.draining.get() || talk.leaving.get() || talk.ending.get())
             && let Some(Hyper::Two(connection)) = self.connection.as_mut()
         {
-            self.said_goodbye = true;
+            talk.farewell.set(Some(self.shared.engine.now()));
             Pin::new(&mut **connection).graceful_shutdown();
             cx.waker().wake_by_ref();
         }

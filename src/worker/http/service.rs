@@ -98,7 +98,7 @@ impl hyper::service::Service<Request<Incoming>> for App {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         let exchange = if self.talk.is_multiplexed() {
-            Exchange::stream(&self.talk, &request)
+            Exchange::stream(&self.talk, &request, self.http.body_timeout)
         } else {
             Exchange::alone(&self.talk, &request)
         };
@@ -131,6 +131,9 @@ fn refusal<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
     if !target_is_plain(request) {
         return Some((StatusCode::BAD_REQUEST, "the target is none\n"));
     }
+    if !authority_is_plain(request) {
+        return Some((StatusCode::BAD_REQUEST, "the authority and the Host disagree, or name a user\n"));
+    }
     (!host_is_plain(request)).then_some((StatusCode::BAD_REQUEST, "exactly one valid Host is required\n"))
 }
 
@@ -145,6 +148,16 @@ fn target_is_plain<B>(request: &Request<B>) -> bool {
     };
     let text = uri.path_and_query().map_or("", |target| target.as_str());
     formed && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// True if an HTTP/2 request has no authority, or one that each Host agrees with (RFC 9113, 8.3.1).
+fn authority_is_plain<B>(request: &Request<B>) -> bool {
+    let Some(authority) = request.uri().authority().filter(|_| request.version() == Version::HTTP_2) else {
+        return true;
+    };
+    let authority = authority.as_str();
+    let agrees = |host: &HeaderValue| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes());
+    !authority.contains('@') && request.headers().get_all(HOST).iter().all(agrees)
 }
 
 /// True if HTTP/1.1's one Host is there and can be one (RFC 9112, 3.2).
@@ -212,7 +225,20 @@ async fn swallow(body: Incoming, limit: u64, exchange: &Exchange) -> Option<Repl
     if body.size_hint().lower() > limit {
         return refused(StatusCode::PAYLOAD_TOO_LARGE, "the request body is too large\n");
     }
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+    loop {
+        let next = poll_fn(|cx| {
+            let polled = Pin::new(&mut body).poll_frame(cx);
+            exchange.body_wanted(polled.is_pending());
+            match polled {
+                Poll::Ready(frame) => Poll::Ready(Some(frame)),
+                Poll::Pending => exchange.body_is_late(cx).map(|()| None),
+            }
+        });
+        let Some(frame) = next.await else {
+            exchange.blame();
+            return refused(StatusCode::REQUEST_TIMEOUT, "the request body took too long\n");
+        };
+        let Some(frame) = frame else { break };
         let Ok(frame) = frame else {
             exchange.blame();
             return refused(StatusCode::BAD_REQUEST, "the request body is broken\n");

@@ -35,23 +35,35 @@ impl Read for Stream {
         if talk.io.at_eof() && talk.holds_back_the_end(cx) {
             return Poll::Pending;
         }
-        let read = talk.io.read(cx, cursor.remaining(), |bytes| {
-            if !bytes.is_empty() {
-                talk.heard();
-                talk.intake.take_in(bytes, |bytes| cursor.put_slice(bytes));
-            }
-        });
-        match read {
-            Poll::Ready(Ok(0)) if talk.holds_back_the_end(cx) => Poll::Pending,
-            Poll::Ready(Ok(n)) => {
-                talk.shared.slot.add(BYTES_IN, n as u64);
-                Poll::Ready(talk.is_sound())
-            }
-            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
-            Poll::Pending => {
-                talk.quiet.set(true);
-                Poll::Pending
-            }
+        loop {
+            let (mut shown, most) = (false, cursor.remaining());
+            let read = talk.io.read(cx, most, |bytes| {
+                if !bytes.is_empty() {
+                    talk.heard();
+                    shown = talk.intake.take_in(bytes, most, |bytes| cursor.put_slice(bytes));
+                }
+            });
+            return match read {
+                Poll::Ready(Ok(0)) if talk.holds_back_the_end(cx) => Poll::Pending,
+                Poll::Ready(Ok(0)) => {
+                    // What was held back can't become anything else any more.
+                    talk.intake.pass();
+                    talk.intake.show_ahead(cursor.remaining(), |bytes| cursor.put_slice(bytes));
+                    Poll::Ready(talk.is_sound())
+                }
+                Poll::Ready(Ok(n)) => {
+                    talk.shared.slot.add(BYTES_IN, n as u64);
+                    if !shown {
+                        continue;
+                    }
+                    Poll::Ready(talk.is_sound())
+                }
+                Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+                Poll::Pending => {
+                    talk.quiet.set(true);
+                    Poll::Pending
+                }
+            };
         }
     }
 }

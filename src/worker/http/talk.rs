@@ -17,9 +17,10 @@ use crate::sys::net::Peer;
 use crate::worker::near::{Kept, Near};
 use crate::worker::shared::Shared;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
-use std::task::Context;
+use std::task::{Context, Waker};
 
 #[derive(Debug)]
 pub struct Talk {
@@ -41,6 +42,12 @@ pub struct Talk {
     pub switch: RefCell<Option<Box<Switch>>>,
     /// Endless answers are to end now.
     pub ending: Cell<bool>,
+    /// An HTTP/2 client has idled for long enough: it is to be told that no more streams are taken.
+    pub leaving: Cell<bool>,
+    /// When it was told so.
+    pub farewell: Cell<Option<Moment>>,
+    /// Streams of an HTTP/2 connection that are to hear of it: each is a task of its own.
+    listeners: RefCell<BTreeMap<u32, Waker>>,
     /// Open streams of an HTTP/2 connection.
     streams: Cell<u32>,
     /// When the head that is being read (or was read last) began.
@@ -94,6 +101,9 @@ impl Talk {
             fault: Cell::new(None),
             switch: RefCell::new(None),
             ending: Cell::new(false),
+            leaving: Cell::new(false),
+            farewell: Cell::new(None),
+            listeners: RefCell::default(),
             streams: Cell::new(0),
             head_since: Cell::new(now),
             began: Cell::new(now),
@@ -210,8 +220,22 @@ impl Talk {
         self.intake.pass();
     }
 
-    /// One more stream of an HTTP/2 connection.
-    pub fn stream_opened(&self) {
+    /// Endless answers are to end; those that have their own tasks are woken.
+    pub fn end(&self) {
+        self.ending.set(true);
+        self.listeners.take().into_values().for_each(Waker::wake);
+    }
+
+    /// Has a stream's task woken by `end`.
+    pub fn listen(&self, stream: u32, waker: &Waker) {
+        let mut listeners = self.listeners.borrow_mut();
+        if !listeners.get(&stream).is_some_and(|known| known.will_wake(waker)) {
+            listeners.insert(stream, waker.clone());
+        }
+    }
+
+    /// One more stream of an HTTP/2 connection; its number.
+    pub fn stream_opened(&self) -> u32 {
         let streams = self.streams.get();
         self.streams.set(streams + 1);
         self.requests.set(self.requests.get().saturating_add(1));
@@ -220,9 +244,11 @@ impl Talk {
         if streams == 0 {
             slot.doing(self.row, Doing::Request, self.shared.engine.now());
         }
+        self.requests.get()
     }
 
-    pub fn stream_closed(&self) {
+    pub fn stream_closed(&self, number: u32) {
+        self.listeners.borrow_mut().remove(&number);
         let streams = self.streams.get().saturating_sub(1);
         self.streams.set(streams);
         if streams == 0 {

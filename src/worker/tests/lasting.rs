@@ -97,6 +97,7 @@ fn passes_on(path: &str, to: SocketAddr) -> Route {
         http2: false,
         read_timeout: LONG,
         write_timeout: LONG,
+        idle_timeout: LONG,
         keep_alive: 0,
         keep_alive_timeout: PATIENCE,
         retries: 0,

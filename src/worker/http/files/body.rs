@@ -19,7 +19,7 @@ use std::task::{Context, Poll, ready};
 /// Bytes read at once, and kept of each body at most.
 pub const PIECE: usize = 64 * 1024;
 
-/// An open file and its name beneath the root, for what is said of it.
+/// An open file and its whole name, for what is said of it.
 #[derive(Debug)]
 pub struct Source {
     pub file: File,

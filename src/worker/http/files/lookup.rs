@@ -97,7 +97,8 @@ fn look(site: &Site, asked: &Asked) -> Found {
                 if site.precompressed && asked.gzip { gzipped(site, &path, &plain.1) } else { None };
             let coded = gzipped.is_some();
             let (file, facts) = gzipped.unwrap_or(plain);
-            let served = serve(site, asked, Arc::new(Source { file, path }), &facts, coded);
+            let source = Source { file, path: site.name.join(path) };
+            let served = serve(site, asked, Arc::new(source), &facts, coded);
             served.unwrap_or_else(|error| {
                 error!(site.log, "can't serve a file: {error}");
                 Found::broken()

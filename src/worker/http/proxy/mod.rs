@@ -40,8 +40,6 @@ use std::task::Poll;
 use std::time::Duration;
 use upload::{Tray, Upload};
 
-/// How long an event stream may be silent.
-const IDLE: Duration = Duration::from_secs(600);
 /// Bytes of an upstream's head, and of each of hyper's buffers, at most.
 const BUFFER: usize = 64 * 1024;
 
@@ -111,7 +109,7 @@ impl Proxy {
             retries: config.retries,
             read_timeout: config.read_timeout,
             write_timeout: config.write_timeout,
-            idle_timeout: IDLE,
+            idle_timeout: config.idle_timeout,
             keep: config.keep_alive as usize,
             keep_timeout: config.keep_alive_timeout,
             engine: engine.clone(),
@@ -168,7 +166,7 @@ impl Proxy {
             let (server, used) = (link.server, link.used);
             let spare = if tray.begun.get() { None } else { spare };
             head = match (failure, spare) {
-                (Failure::Client, _) => return broken_body(exchange),
+                (Failure::Client, _) => return broken_body(exchange, tray.late.get()),
                 (Failure::Late(what, limit), _) => {
                     let why = format!("{what} for {limit:?}");
                     self.group.complain(server, &why);
@@ -404,9 +402,12 @@ fn unreachable() -> Reply {
     trouble(StatusCode::BAD_GATEWAY, "the upstream can't be reached")
 }
 
-fn broken_body(exchange: &Exchange) -> Reply {
+fn broken_body(exchange: &Exchange, late: bool) -> Reply {
     exchange.blame();
     exchange.refuse_further();
+    if late {
+        return trouble(StatusCode::REQUEST_TIMEOUT, "the request body took too long");
+    }
     trouble(StatusCode::BAD_REQUEST, "the request body is broken")
 }
 

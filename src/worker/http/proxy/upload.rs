@@ -5,13 +5,15 @@
 //! Never: holds more than one piece.
 
 use super::forward;
+use super::relay::Cut;
 use crate::worker::http::exchange::Exchange;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use std::cell::{Cell, RefCell};
+use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 /// The client's body, and how far it has come.
 pub struct Tray {
@@ -23,14 +25,16 @@ pub struct Tray {
     pub ended: Cell<bool>,
     /// The client broke it off, or framed it badly.
     pub broken: Cell<bool>,
+    /// The client stands still.
+    pub late: Cell<bool>,
 }
 
 impl Tray {
     pub fn new(body: Incoming, exchange: Exchange) -> Rc<Tray> {
         let ended = Cell::new(body.is_end_stream());
         exchange.body_wanted(false);
-        let (begun, broken) = (Cell::new(false), Cell::new(false));
-        Rc::new(Tray { body: RefCell::new(body), exchange, begun, ended, broken })
+        let (begun, broken, late) = (Cell::new(false), Cell::new(false), Cell::new(false));
+        Rc::new(Tray { body: RefCell::new(body), exchange, begun, ended, broken, late })
     }
 }
 
@@ -57,18 +61,18 @@ impl Upload {
 
 impl Body for Upload {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Cut;
 
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         let tray = &self.tray;
         let polled = Pin::new(&mut *tray.body.borrow_mut()).poll_frame(cx);
         match polled {
             Poll::Pending => {
                 tray.exchange.body_wanted(true);
-                Poll::Pending
+                ready!(tray.exchange.body_is_late(cx));
+                tray.late.set(true);
+                tray.broken.set(true);
+                Poll::Ready(Some(Err(Error::from(ErrorKind::TimedOut).into())))
             }
             Poll::Ready(Some(Ok(mut frame))) => {
                 tray.begun.set(true);
@@ -92,7 +96,7 @@ impl Body for Upload {
             }
             Poll::Ready(Some(Err(e))) => {
                 tray.broken.set(true);
-                Poll::Ready(Some(Err(e)))
+                Poll::Ready(Some(Err(e.into())))
             }
         }
     }

@@ -56,7 +56,7 @@ fn a_file_cut_short_while_it_is_sent_ends_in_an_error() {
         };
         assert_eq!(more, left.saturating_sub(PIECE) / PIECE * PIECE, "whole pieces only");
         assert!(
-            error.contains("bytes of large at ") && error.ends_with("become shorter while it was sent"),
+            error.contains("/large at ") && error.ends_with("become shorter while it was sent"),
             "{error}"
         );
         assert!(got.frame().is_none(), "and no more after that");
