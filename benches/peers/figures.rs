@@ -14,7 +14,7 @@ impl Pair {
         match kind {
             Kind::Masterd => self.masterd.push(value),
             Kind::Nginx => self.nginx.push(value),
-            Kind::Haproxy => panic!("HAProxy is no part of a pair"),
+            Kind::Haproxy | Kind::Envoy => panic!("{} is no part of a pair", kind.name()),
         }
     }
 }
@@ -31,6 +31,7 @@ impl Trio {
         match kind {
             Kind::Masterd | Kind::Nginx => self.pair.push(kind, value),
             Kind::Haproxy => self.haproxy.push(value),
+            Kind::Envoy => panic!("Envoy is no part of the three"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Where and with what the figures were made.
 
+use super::server::Kind;
 use std::fs;
 use std::process::Command;
 
@@ -15,6 +16,8 @@ pub fn describe() {
         ("masterd", output(env!("CARGO_BIN_EXE_masterd"), &["--version"])),
         ("nginx", output("nginx", &["-v"])),
         ("HAProxy", output("haproxy", &["-v"])),
+        ("Envoy", envoy()),
+        ("h2load", output("h2load", &["--version"])),
         ("wrk", output("wrk", &["-v"])),
         ("rustc", output("rustc", &["-V"])),
     ];
@@ -23,16 +26,21 @@ pub fn describe() {
     }
 }
 
+fn envoy() -> String {
+    let program = Kind::Envoy.program().map(|file| output(&file.to_string_lossy(), &["--version"]));
+    program.unwrap_or_else(|| "not installed".to_owned())
+}
+
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(0, std::num::NonZero::get)
 }
 
-/// First line that a program says, on whichever stream.
+/// First line with anything in it that a program says, on whichever stream.
 fn output(program: &str, args: &[&str]) -> String {
     match Command::new(program).args(args).output() {
         Ok(o) => {
-            let said = [o.stdout, o.stderr].concat();
-            String::from_utf8_lossy(&said).lines().next().unwrap_or_default().trim().to_owned()
+            let said = String::from_utf8_lossy(&[o.stdout, o.stderr].concat()).into_owned();
+            said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default().to_owned()
         }
         Err(e) => format!("cannot run {program}: {e}"),
     }

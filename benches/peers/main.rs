@@ -1,12 +1,18 @@
-//! masterd and nginx side by side, HAProxy too where binaries are upgraded: `benches/run [SECTION…]`, all sections without one.
+//! masterd and nginx side by side, HAProxy and Envoy too where they do the same: `benches/run [SECTION…]`, all
+//! sections without one.
 //!
-//! Every section runs both servers in turn, round by round, so that what else the machine does
+//! Every section runs its servers in turn, round by round, so that what else the machine does
 //! falls on both; a table of medians, their spread and ratio goes to stdout, progress to stderr.
-//! Load goes to 127.0.0.1 only and is bounded. Needs nginx, wrk and taskset, and HAProxy for its column;
-//! see `benches/run`.
+//! Load goes to 127.0.0.1 only and is bounded. Needs nginx, wrk and taskset; what
+//! else is missing costs a column or a section, which says so. See `benches/run`.
 
+mod board;
+mod certificate;
 mod client;
+mod config;
 mod figures;
+mod files;
+mod http2;
 mod hung;
 mod idle;
 mod keepalive;
@@ -14,12 +20,18 @@ mod load;
 mod long;
 mod machine;
 mod proc;
+mod proxy;
 mod reloads;
 mod server;
 mod short;
 mod start;
 mod switch;
+mod tls;
+mod tls_client;
+mod tunnel;
 mod upgrade;
+mod websocket;
+mod wrk;
 
 type Section = (&'static str, fn());
 
@@ -33,6 +45,12 @@ const SECTIONS: &[Section] = &[
     ("upgrade", upgrade::run),
     ("start", start::run),
     ("long", long::run),
+    ("proxy", proxy::run),
+    ("tunnel", tunnel::run),
+    ("tls", tls::run),
+    ("http2", http2::run),
+    ("files", files::run),
+    ("websocket", websocket::run),
 ];
 
 fn main() {

@@ -65,6 +65,13 @@ pub fn resident(pid: i32) -> u64 {
     process::resident(pid).expect("read resident memory")
 }
 
+/// Bytes in the kernel's slab caches, of the whole machine.
+pub fn slab() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").expect("read /proc/meminfo");
+    let line = text.lines().find_map(|line| line.strip_prefix("Slab:")?.trim().strip_suffix(" kB"));
+    line.and_then(|kib| kib.parse::<u64>().ok()).expect("a line of Slab:") * 1024
+}
+
 /// Open descriptors, if we may see them.
 pub fn descriptors(pid: i32) -> Option<usize> {
     Some(fs::read_dir(format!("/proc/{pid}/fd")).ok()?.count())

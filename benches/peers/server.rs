@@ -1,12 +1,13 @@
 //! The servers: configured alike, started in a folder of their own, ended by their pid.
 //!
-//! They answer every request with the same few bytes. Settings are what their manuals give as
-//! defaults, but for those that `Setup` names, quiet logs, and timeouts longer than any section.
+//! They answer every request with the same few bytes unless `Setup` gives them other work. Settings are what
+//! their manuals give as defaults, but for those that `Setup` names, quiet logs, timeouts longer than any
+//! section, and upstream connections kept as long as they are of use. The text of the configs is in `config`.
 
 use super::client::{Conn, get};
-use super::proc;
+use super::{certificate, config, proc};
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,6 +18,7 @@ pub enum Kind {
     Masterd,
     Nginx,
     Haproxy,
+    Envoy,
 }
 
 pub const BOTH: [Kind; 2] = [Kind::Masterd, Kind::Nginx];
@@ -28,6 +30,7 @@ impl Kind {
             Kind::Masterd => "masterd",
             Kind::Nginx => "nginx",
             Kind::Haproxy => "haproxy",
+            Kind::Envoy => "envoy",
         }
     }
 
@@ -35,7 +38,10 @@ impl Kind {
     pub fn program(self) -> Option<PathBuf> {
         match self {
             Kind::Masterd => Some(PathBuf::from(env!("CARGO_BIN_EXE_masterd"))),
-            Kind::Nginx | Kind::Haproxy => {
+            Kind::Envoy if std::env::var_os("ENVOY").is_some() => {
+                std::env::var_os("ENVOY").map(PathBuf::from).filter(|file| file.is_file())
+            }
+            Kind::Nginx | Kind::Haproxy | Kind::Envoy => {
                 let path = std::env::var_os("PATH")?;
                 std::env::split_paths(&path).map(|dir| dir.join(self.name())).find(|file| file.is_file())
             }
@@ -53,12 +59,32 @@ pub enum Body {
     Generation,
 }
 
+/// What a server does with connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Answers by itself, with `Setup::body`.
+    Answer,
+    /// Passes requests on to an HTTP/1.1 server; WebSockets too, for which nginx has to be told more.
+    Proxy { origin: SocketAddr, websocket: bool },
+    /// Passes bytes on; `splice` is for HAProxy, which has a choice.
+    Tunnel { origin: SocketAddr, splice: bool },
+    /// Sends `/1k` and `/100k` from its folder; nginx answers `/` with the few bytes, too.
+    Files,
+}
+
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub workers: usize,
+    pub work: Work,
     pub body: Body,
-    /// Workers run on CPU 0 only.
-    pub pinned: bool,
+    /// Workers run on this CPU only.
+    pub cpu: Option<usize>,
+    /// With the certificate of `certificate`.
+    pub tls: bool,
+    /// HTTP/2: by ALPN with TLS, else by prior knowledge, where nginx and HAProxy then speak nothing else.
+    pub http2: bool,
+    /// Sockets of connections for which there is room, per worker.
+    pub room: u32,
     /// nginx: one socket for each worker, as masterd has by default.
     pub reuseport: bool,
     /// Runs from a copy in its own folder, in the way that lets it be upgraded; masterd logs its acts.
@@ -67,7 +93,25 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Setup {
-        Setup { workers: 1, body: Body::Hello, pinned: false, reuseport: false, upgradable: false }
+        Setup {
+            workers: 1,
+            work: Work::Answer,
+            body: Body::Hello,
+            cpu: None,
+            tls: false,
+            http2: false,
+            room: ROOM,
+            reuseport: false,
+            upgradable: false,
+        }
+    }
+}
+
+impl Setup {
+    /// An HTTP/1.1 request without TLS is answered here.
+    fn is_plain(&self) -> bool {
+        let http = matches!(self.work, Work::Answer | Work::Proxy { websocket: false, .. });
+        http && !self.tls && !self.http2
     }
 }
 
@@ -82,16 +126,17 @@ pub struct Server {
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Per worker; below the descriptors that an ordinary hard limit allows.
-const CONNECTIONS: u32 = 15_000;
-/// HAProxy demands two descriptors for each in advance.
-const HAPROXY_CONNECTIONS: u32 = 4_000;
+const ROOM: u32 = 15_000;
 
 impl Server {
     /// Starts it; returns when all workers are there and one has answered.
     pub fn start(kind: Kind, setup: Setup) -> Server {
         let server = Server::launch(kind, setup);
-        wait_until("the first answer", || get(server.address).is_ok());
-        let workers = if kind == Kind::Haproxy { 1 } else { setup.workers };
+        wait_until("the first answer", || match setup.is_plain() {
+            true => get(server.address).is_ok(),
+            false => TcpStream::connect(server.address).is_ok(),
+        });
+        let workers = if matches!(kind, Kind::Haproxy | Kind::Envoy) { 1 } else { setup.workers };
         wait_until("all workers", || server.workers().len() == workers);
         server
     }
@@ -103,6 +148,7 @@ impl Server {
         let dir = std::env::temp_dir().join(format!("masterd-bench-{}-{number}", std::process::id()));
         fs::create_dir_all(&dir).expect("make a folder for the server");
         let address = free_port();
+        write_belongings(&setup, &dir);
         write_config(kind, &setup, &dir, address, 1);
         let errors = fs::File::create(dir.join("stderr")).expect("make a file for the server's stderr");
         if setup.upgradable {
@@ -138,9 +184,15 @@ impl Server {
         String::from_utf8_lossy(&fs::read(self.dir.join("stderr")).expect("read what it said")).into_owned()
     }
 
-    /// The pids of the master's children.
+    /// The pids of the master's children. Envoy has no master, though perhaps a script that started it.
     pub fn workers(&self) -> Vec<i32> {
-        proc::children(self.master())
+        let children = proc::children(self.master());
+        if self.kind == Kind::Envoy && children.is_empty() { vec![self.master()] } else { children }
+    }
+
+    /// Nanoseconds on a CPU so far, all threads of all workers.
+    pub fn cpu_ns(&self) -> u64 {
+        self.workers().into_iter().map(proc::cpu_ns).sum()
     }
 
     /// A config that differs from the one before in what it answers; the signal is still to come.
@@ -203,13 +255,44 @@ fn free_port() -> SocketAddr {
 
 fn command(kind: Kind, setup: &Setup, dir: &Path) -> Command {
     let installed = || kind.program().unwrap_or_else(|| panic!("{} is not installed", kind.name()));
-    let mut command = Command::new(if setup.upgradable { dir.join(kind.name()) } else { installed() });
+    let program = if setup.upgradable { dir.join(kind.name()) } else { installed() };
+    let mut command = match (kind, setup.cpu) {
+        // The only one that can't be told by its config.
+        (Kind::Envoy, Some(cpu)) => {
+            let mut command = Command::new("taskset");
+            command.arg("-c").arg(cpu.to_string()).arg(program);
+            command
+        }
+        _ => Command::new(program),
+    };
+    let file = dir.join(config::file_name(kind));
     match kind {
-        Kind::Masterd => command.arg("-c").arg(dir.join("masterd.toml")),
-        Kind::Nginx => command.arg("-p").arg(dir).arg("-c").arg(dir.join("nginx.conf")),
-        Kind::Haproxy => command.arg("-W").arg("-f").arg(dir.join("haproxy.cfg")),
+        Kind::Masterd => command.arg("-c").arg(file),
+        Kind::Nginx => command.arg("-p").arg(dir).arg("-c").arg(file),
+        Kind::Haproxy => command.arg("-W").arg("-f").arg(file),
+        Kind::Envoy => {
+            let threads = setup.workers.to_string();
+            let rest = ["--disable-hot-restart", "-l", "error", "--concurrency", &threads];
+            command.arg("-c").arg(file).args(rest)
+        }
     };
     command
+}
+
+/// What its config speaks of.
+fn write_belongings(setup: &Setup, dir: &Path) {
+    let write = |name: &str, text: &[u8]| fs::write(dir.join(name), text).expect("write what a server needs");
+    if setup.tls {
+        let own = certificate::own();
+        write("cert.pem", own.chain.as_bytes());
+        write("key.pem", own.key.as_bytes());
+        write("both.pem", format!("{}{}", own.chain, own.key).as_bytes());
+    }
+    if setup.work == Work::Files {
+        fs::create_dir_all(dir.join("www")).expect("make a folder for files");
+        write("www/1k", &[b'x'; 1 << 10]);
+        write("www/100k", &vec![b'x'; 100 << 10]);
+    }
 }
 
 /// Written beside and renamed: what runs is not to be written to.
@@ -223,114 +306,7 @@ fn replace_program(kind: Kind, dir: &Path) {
 
 /// Written beside and renamed: a reload must never meet half a file.
 fn write_config(kind: Kind, setup: &Setup, dir: &Path, address: SocketAddr, generation: u32) {
-    let (name, text) = match kind {
-        Kind::Masterd => ("masterd.toml", masterd_config(setup, dir, address)),
-        Kind::Nginx => ("nginx.conf", nginx_config(setup, address, generation)),
-        Kind::Haproxy => ("haproxy.cfg", haproxy_config(setup, dir, address, generation)),
-    };
-    let new = dir.join("new");
-    fs::write(&new, text).and_then(|()| fs::rename(new, dir.join(name))).expect("write the config");
-}
-
-fn masterd_config(setup: &Setup, dir: &Path, address: SocketAddr) -> String {
-    let Setup { workers, body, pinned, upgradable, .. } = setup;
-    let body = match body {
-        Body::Hello => "hello world\\n",
-        Body::Pid => "{pid}",
-        Body::Generation => "{generation}",
-    };
-    let affinity = if *pinned { "[0]" } else { "\"off\"" };
-    let level = if *upgradable { "info" } else { "warn" };
-    let dir = dir.display();
-    format!(
-        r#"
-[master]
-control_socket = "{dir}/control.sock"
-log = {{ level = "{level}" }}
-[[service]]
-name = "bench"
-listen = ["{address}"]
-workers = {workers}
-connections = {CONNECTIONS}
-limits = {{ cpu_affinity = {affinity}, nofile = {nofile} }}
-[service.http]
-keep_alive = "10m"
-[[service.http.route]]
-path = "/"
-respond = {{ body = "{body}", headers = {{ Content-Type = "text/plain" }} }}
-"#,
-        nofile = proc::descriptor_limit(),
-    )
-}
-
-fn nginx_config(setup: &Setup, address: SocketAddr, generation: u32) -> String {
-    let Setup { workers, body, pinned, reuseport, upgradable } = setup;
-    let body = match body {
-        Body::Hello => "hello world\\n".to_owned(),
-        Body::Pid => "$pid".to_owned(),
-        Body::Generation => generation.to_string(),
-    };
-    let affinity = if *pinned { "worker_cpu_affinity 01;" } else { "" };
-    let daemon = if *upgradable { "on" } else { "off" };
-    let reuseport = if *reuseport { " reuseport" } else { "" };
-    let user = if proc::is_root() { "user nobody nogroup;" } else { "" };
-    format!(
-        r#"
-{user}
-daemon {daemon};
-worker_processes {workers};
-{affinity}
-worker_rlimit_nofile {nofile};
-pid nginx.pid;
-error_log stderr warn;
-events {{ worker_connections {CONNECTIONS}; }}
-http {{
-    access_log off;
-    server_tokens off;
-    default_type text/plain;
-    keepalive_timeout 600s;
-    keepalive_requests 1000000000;
-    client_body_temp_path tmp; proxy_temp_path tmp; fastcgi_temp_path tmp; uwsgi_temp_path tmp; scgi_temp_path tmp;
-    server {{
-        listen {address} backlog=4096{reuseport};
-        location / {{ return 200 "{body}"; }}
-    }}
-}}
-"#,
-        nofile = proc::descriptor_limit(),
-    )
-}
-
-/// One process with as many threads as the others have workers.
-fn haproxy_config(setup: &Setup, dir: &Path, address: SocketAddr, generation: u32) -> String {
-    let Setup { workers, body, .. } = setup;
-    let body = match body {
-        Body::Hello => r#"string "hello world\n""#.to_owned(),
-        Body::Pid => r#"lf-string "%pid""#.to_owned(),
-        Body::Generation => format!(r#"string "{generation}""#),
-    };
-    let user = if proc::is_root() { "user nobody\n    group nogroup" } else { "" };
-    let dir = dir.display();
-    format!(
-        r#"
-global
-    {user}
-    master-worker
-    nbthread {workers}
-    maxconn {HAPROXY_CONNECTIONS}
-    hard-stop-after 30s
-    stats socket {dir}/stats.sock mode 600 level admin expose-fd listeners
-defaults
-    mode http
-    maxconn {HAPROXY_CONNECTIONS}
-    timeout connect 10s
-    timeout server 600s
-    timeout client 600s
-    timeout http-request 600s
-    timeout http-keep-alive 600s
-frontend bench
-    bind {address} backlog 4096
-    http-request return status 200 content-type text/plain {body}
-"#
-    )
+    let text = config::text(kind, setup, dir, address, generation);
+    let (new, place) = (dir.join("new"), dir.join(config::file_name(kind)));
+    fs::write(&new, text).and_then(|()| fs::rename(new, place)).expect("write the config");
 }

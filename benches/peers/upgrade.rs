@@ -125,7 +125,7 @@ fn verdicts(server: &Server) -> usize {
     match server.kind {
         Kind::Masterd => server.said().matches(DONE).count(),
         Kind::Haproxy => server.said().matches(LOADED).count(),
-        Kind::Nginx => 0,
+        Kind::Nginx | Kind::Envoy => 0,
     }
 }
 

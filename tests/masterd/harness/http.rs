@@ -3,6 +3,7 @@
 //! `get` for one request, `Conn` for a connection that is kept, fed byte by byte, or left alone. Bodies may be
 //! framed in every way there is (`body`). Every wait has a deadline (`PATIENCE`, or `Conn::patience`).
 
+use super::tls::Secure;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use std::fmt;
@@ -92,6 +93,7 @@ pub fn get(address: &str, path: &str) -> Result<Response, Lost> {
 pub enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Tls(Box<Secure>),
 }
 
 impl From<TcpStream> for Stream {
@@ -106,6 +108,12 @@ impl From<UnixStream> for Stream {
     }
 }
 
+impl From<Secure> for Stream {
+    fn from(stream: Secure) -> Stream {
+        Stream::Tls(Box::new(stream))
+    }
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Conn {
@@ -115,12 +123,16 @@ pub struct Conn {
     pub patience: Duration,
 }
 
-/// Both kinds of stream know these calls.
+/// All kinds of stream know these calls.
 macro_rules! either {
     ($self:expr, $stream:ident => $call:expr) => {
         match &$self.stream {
             Stream::Tcp($stream) => $call,
             Stream::Unix($stream) => $call,
+            Stream::Tls(stream) => {
+                let $stream = &**stream;
+                $call
+            }
         }
     };
 }
@@ -347,6 +359,12 @@ impl Conn {
                 s.set_nonblocking(false)?;
                 read
             }),
+            Stream::Tls(s) => s.set_nonblocking(true).and_then(|()| {
+                let mut s = &**s;
+                let read = s.read(&mut byte);
+                s.set_nonblocking(false)?;
+                read
+            }),
         };
         // Blocking again even after "nothing there".
         let _ = either!(self, s => s.set_nonblocking(false));
@@ -378,6 +396,16 @@ impl Conn {
         match &self.stream {
             Stream::Tcp(s) => s.local_addr().ok(),
             Stream::Unix(_) => None,
+            Stream::Tls(s) => s.tcp().local_addr().ok(),
+        }
+    }
+
+    /// What TLS knows of it.
+    #[track_caller]
+    pub fn tls(&self) -> &Secure {
+        match &self.stream {
+            Stream::Tls(secure) => secure,
+            other => panic!("no TLS on {other:?}"),
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod pattern;
 pub mod place;
 pub mod procs;
 pub mod stamps;
+pub mod tls;
 pub mod ws;
 
 #[allow(unused_imports)]
@@ -44,6 +45,8 @@ pub use origin::{Asked, Hole, Origin, Port, Visit, conversation, marked, ok};
 pub use pattern::Pattern;
 #[allow(unused_imports)]
 pub use place::{Output, Place, Running, free_port};
+#[allow(unused_imports)]
+pub use tls::{Authority, Caller};
 
 use std::time::{Duration, Instant};
 

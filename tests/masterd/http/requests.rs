@@ -201,8 +201,9 @@ fn five_thousand_resets_right_after_connect_cost_nothing() {
     let report = load.stop();
     report.assert_nothing_lost();
     let fresh = report.by_habit["fresh"];
-    master.wait_status("nothing is open", SOON, |s| {
-        s.services[0].workers.iter().all(|w| w.active.total() == 0 && w.in_flight == 0 && w.idle == 0)
+    master.wait_status("all were accepted, and nothing is open", SOON, |s| {
+        s.services[0].totals.accepted >= MANY + fresh
+            && s.services[0].workers.iter().all(|w| w.active.total() == 0 && w.in_flight == 0 && w.idle == 0)
     });
     let kept = accepted(&master) - MANY - fresh;
     assert!((1..=1 + report.closed_idle).contains(&kept), "each connection is counted once: {kept} more");

@@ -9,6 +9,7 @@ mod bodies;
 mod failures;
 mod forwarded;
 mod health;
+mod introduced;
 mod reload;
 mod slow;
 mod sse;

@@ -122,3 +122,26 @@ fn a_stream_that_its_upstream_breaks_off_ends_as_a_cut() {
     drop(conn);
     end(master);
 }
+
+#[test]
+fn a_stream_that_is_silent_for_too_long_is_cut_and_one_that_speaks_now_and_then_is_not() {
+    let place = Place::new();
+    let events = Arc::new(AtomicUsize::new(0));
+    let origin = streaming(&events, true);
+    let master = fronting(&place, &[&origin], "read_timeout = \"100ms\", idle_timeout = \"2s\"");
+    let mut conn = listen(&master.address());
+    // Longer in all than it may be silent.
+    for id in 1..=5 {
+        std::thread::sleep(SECOND * 6 / 10);
+        events.store(id, Relaxed);
+        assert_eq!(String::from_utf8(conn.read_chunk().unwrap()).unwrap(), event(id, false));
+    }
+    let begun = Instant::now();
+    assert!(conn.read_chunk().is_err(), "and not the last chunk, which would be its end");
+    let took = begun.elapsed();
+    assert!(took > SECOND * 19 / 10 && took < SECOND * 12, "{took:?}");
+    master.wait_log("silent for 2s within its answer");
+    drop(conn);
+    assert_eq!(errors(&master), 1);
+    end(master);
+}

@@ -167,3 +167,23 @@ fn who_goes_takes_the_other_side_along() {
     wait_until("descriptors are those of the beginning", SOON, || kinds(pid) == before);
     end(master);
 }
+
+#[test]
+fn one_in_which_nothing_moves_is_closed_when_it_has_been_silent_for_too_long() {
+    let place = Place::new();
+    let origin = Origin::start(ws::echoing);
+    let master = fronting(&place, &[&origin], "read_timeout = \"100ms\", idle_timeout = \"2s\"");
+    let mut conn = ws::open(&master.address());
+    for _ in 0..5 {
+        std::thread::sleep(SECOND * 6 / 10);
+        ws::echo(&mut conn, ws::TEXT, b"still here");
+    }
+    let begun = Instant::now();
+    // With a word of goodbye or without one.
+    let _ = conn.read_to_end();
+    let took = begun.elapsed();
+    assert!(took > SECOND * 19 / 10 && took < SECOND * 12, "{took:?}");
+    origin.wait_closed(SOON);
+    drop(conn);
+    end(master);
+}
