@@ -186,6 +186,6 @@ pub(super) static PROXY: &[Row] = &[
         Type::Integer { min: 0, max: 100 },
         Toml("1"),
         Workers,
-        "How many more upstreams are tried for a request that may be repeated.",
+        "How many more upstreams are tried for a request that may be repeated. One that refuses the connection has seen nothing of it and does not count.",
     ),
 ];

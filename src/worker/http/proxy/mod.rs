@@ -215,21 +215,18 @@ impl Proxy {
                     Ok(link) => return Ok(link),
                     Err(e) => e.to_string(),
                 },
-                Err(why) => {
-                    let late = matches!(why, NoConnection::Late(_));
-                    let why = why.to_string();
-                    if late && !course.goes_on(server, self.group.len()) {
-                        self.group.complain(server, &why);
-                        return Err(trouble(
-                            StatusCode::GATEWAY_TIMEOUT,
-                            "the upstream did not take the connection in time",
-                        ));
+                Err(why @ NoConnection::Late(_)) => {
+                    self.group.complain(server, &why);
+                    if course.goes_on(server, self.group.len()) {
+                        continue;
                     }
-                    why
+                    let why = "the upstream did not take the connection in time";
+                    return Err(trouble(StatusCode::GATEWAY_TIMEOUT, why));
                 }
+                Err(why) => why.to_string(),
             };
             self.group.complain(server, &why);
-            if !course.tried.contains(&server) && !course.goes_on(server, self.group.len()) {
+            if !course.passes(server, self.group.len()) {
                 return Err(unreachable());
             }
         }
@@ -361,6 +358,13 @@ struct Course {
 }
 
 impl Course {
+    /// Crosses out a server that has seen nothing of the request; true if there is another one.
+    fn passes(&mut self, server: Index, servers: usize) -> bool {
+        self.tried.push(server);
+        self.fresh = false;
+        self.tried.len() < servers
+    }
+
     /// Crosses a server out; true if another one may be tried.
     fn goes_on(&mut self, server: Index, servers: usize) -> bool {
         self.tried.push(server);
