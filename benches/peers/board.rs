@@ -4,7 +4,7 @@
 //! way of `Column`. A peer that is not installed has no column and is named below the table.
 
 use super::config::stream_module;
-use super::figures::{median, spread};
+use super::figures::{median, ratio, spread_or_dash};
 use super::server::{Kind, Server, Setup, Work};
 
 /// A server as one section has it.
@@ -51,7 +51,8 @@ struct Row {
 pub struct Board {
     columns: Vec<&'static str>,
     rows: Vec<Row>,
-    absent: Vec<(&'static str, &'static str)>,
+    /// What is to be said below the table.
+    remarks: Vec<String>,
 }
 
 /// Where the samples of one server go.
@@ -63,8 +64,10 @@ pub struct Column<'a> {
 /// Each peer in turn, `rounds` times; the first one is what the others are compared with.
 pub fn in_turns(rounds: usize, peers: &[Peer], mut measure: impl FnMut(&Server, &mut Column<'_>)) -> Board {
     let (there, absent): (Vec<_>, Vec<_>) = peers.iter().partition(|peer| peer.lacks().is_none());
-    let absent = absent.into_iter().filter_map(|peer: &Peer| Some((peer.name, peer.lacks()?))).collect();
-    let mut board = Board { columns: there.iter().map(|peer| peer.name).collect(), rows: Vec::new(), absent };
+    let skipped = |peer: &Peer| Some(format!("{}: skipped: needs {}", peer.name, peer.lacks()?));
+    let remarks = absent.into_iter().filter_map(skipped).collect();
+    let mut board =
+        Board { columns: there.iter().map(|peer| peer.name).collect(), rows: Vec::new(), remarks };
     for round in 0..rounds {
         for (place, peer) in there.iter().enumerate() {
             eprintln!("{round} {}", peer.name);
@@ -79,13 +82,26 @@ impl Column<'_> {
     /// One sample of a figure, which is shown with so many decimals.
     pub fn note(&mut self, what: &str, digits: usize, value: f64) {
         eprintln!("  {what}: {value:.digits$}");
+        let row = self.row(what, digits);
+        self.board.rows[row].samples[self.place].push(value);
+    }
+
+    /// There is no figure, and why; said once below the table, where a dash stands if it was so in all rounds.
+    pub fn fail(&mut self, what: &str, why: &str) {
+        self.row(what, 0);
+        let remark = format!("{}: {what}: {why}", self.board.columns[self.place]);
+        if !self.board.remarks.contains(&remark) {
+            self.board.remarks.push(remark);
+        }
+    }
+
+    fn row(&mut self, what: &str, digits: usize) -> usize {
         let board = &mut *self.board;
-        let row = board.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
+        board.rows.iter().position(|row| row.what == what).unwrap_or_else(|| {
             let samples = vec![Vec::new(); board.columns.len()];
             board.rows.push(Row { what: what.to_owned(), digits, samples });
             board.rows.len() - 1
-        });
-        board.rows[row].samples[self.place].push(value);
+        })
     }
 }
 
@@ -93,6 +109,11 @@ impl Board {
     /// Takes in the rows of another one, made with the same peers.
     pub fn append(&mut self, other: Board) {
         self.rows.extend(other.rows);
+        for remark in other.remarks {
+            if !self.remarks.contains(&remark) {
+                self.remarks.push(remark);
+            }
+        }
     }
 
     /// Whose median in that row is the lowest, and by what factor the next one's is higher.
@@ -111,14 +132,12 @@ impl Board {
         println!("| | {} | {} |", self.columns.join(" | "), ratios.join(" | "));
         println!("|{}", "---|".repeat(1 + self.columns.len() + ratios.len()));
         for Row { what, digits, samples } in &self.rows {
-            let shown: Vec<String> = samples.iter().map(|samples| spread(samples, *digits)).collect();
-            let ours = median(&samples[0]);
-            let ratios: Vec<String> =
-                samples[1..].iter().map(|theirs| format!("{:.2}", ours / median(theirs))).collect();
+            let shown: Vec<String> = samples.iter().map(|samples| spread_or_dash(samples, *digits)).collect();
+            let ratios: Vec<String> = samples[1..].iter().map(|theirs| ratio(&samples[0], theirs)).collect();
             println!("| {what} | {} | {} |", shown.join(" | "), ratios.join(" | "));
         }
-        for (name, need) in &self.absent {
-            println!("\n{name}: skipped: needs {need}");
+        for remark in &self.remarks {
+            println!("\n{remark}");
         }
     }
 }

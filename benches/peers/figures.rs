@@ -85,14 +85,17 @@ pub fn table_of_three() {
 /// One line of that one; a dash where there are no samples.
 pub fn line_of_three(what: &str, trio: &Trio, digits: usize) {
     let Trio { pair: Pair { masterd, nginx }, haproxy } = trio;
-    let shown = [masterd, nginx, haproxy].map(|samples| match samples.is_empty() {
-        true => "–".to_owned(),
-        false => spread(samples, digits),
-    });
+    let shown = [masterd, nginx, haproxy].map(|samples| spread_or_dash(samples, digits));
     println!("| {what} | {} | {} | {} |", shown.join(" | "), ratio(masterd, nginx), ratio(masterd, haproxy));
 }
 
-fn ratio(ours: &[f64], theirs: &[f64]) -> String {
+/// Nothing was measured where there are no samples.
+pub fn spread_or_dash(samples: &[f64], digits: usize) -> String {
+    if samples.is_empty() { "–".to_owned() } else { spread(samples, digits) }
+}
+
+/// Of the medians.
+pub fn ratio(ours: &[f64], theirs: &[f64]) -> String {
     let ratio = median(ours) / median(theirs);
     if ratio.is_finite() { format!("{ratio:.2}") } else { "–".to_owned() }
 }

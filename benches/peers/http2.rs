@@ -33,11 +33,16 @@ pub fn run() {
         let setup = Setup { cpu: Some(0), work, tls, http2: true, ..Setup::default() };
         in_turns(ROUNDS, &KINDS.map(|kind| Peer::new(kind, setup)), |server, column| {
             let url = format!("{}://{}/", if tls { "https" } else { "http" }, server.address);
-            h2load(&url, "300ms");
+            let name = format!("{what}: requests per CPU second");
+            if h2load(&url, "300ms").is_none() {
+                column.fail(&name, "h2load met errors (its own words are on stderr)");
+                return;
+            }
             let before = server.cpu_ns();
-            let requests = h2load(&url, "1300ms");
-            let used = (server.cpu_ns() - before) as f64 / 1e9;
-            column.note(&format!("{what}: requests per CPU second"), 0, requests / used);
+            match h2load(&url, "1300ms") {
+                Some(requests) => column.note(&name, 0, requests * 1e9 / (server.cpu_ns() - before) as f64),
+                None => column.fail(&name, "h2load met errors (its own words are on stderr)"),
+            }
         })
     });
     let [mut board, tls, passed_on] = boards;
@@ -46,8 +51,8 @@ pub fn run() {
     board.show();
 }
 
-/// Requests that were answered.
-fn h2load(url: &str, duration: &str) -> f64 {
+/// Requests that were answered; none if any failed, or nothing came.
+fn h2load(url: &str, duration: &str) -> Option<f64> {
     let args = ["-c", "1", "h2load", "-t1", "-c16", "-m32", "-D", duration, url];
     let output = Command::new("taskset").args(args).output().expect("run taskset and h2load");
     let text = String::from_utf8_lossy(&output.stdout);
@@ -58,6 +63,9 @@ fn h2load(url: &str, duration: &str) -> f64 {
         words.trim().parse::<f64>().ok()
     };
     let found = |what: &str| count(what).unwrap_or_else(|| panic!("h2load says: {text}"));
-    assert!(found("failed") == 0.0 && found("succeeded") > 0.0, "h2load met errors: {text}");
-    found("succeeded")
+    let good = found("failed") == 0.0 && found("succeeded") > 0.0;
+    if !good {
+        eprintln!("{text}");
+    }
+    good.then(|| found("succeeded"))
 }

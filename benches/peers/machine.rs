@@ -28,7 +28,9 @@ pub fn describe() {
 
 fn envoy() -> String {
     let program = Kind::Envoy.program().map(|file| output(&file.to_string_lossy(), &["--version"]));
-    program.unwrap_or_else(|| "not installed".to_owned())
+    // Behind the path and the word comes what matters.
+    let version = program.map(|said| said.rsplit("version: ").next().unwrap_or_default().to_owned());
+    version.unwrap_or_else(|| "not installed".to_owned())
 }
 
 fn cpus() -> usize {
