@@ -1,4 +1,4 @@
-//! Names that are no file's, and every way out of the root (FAULTS: nothing outside it is ever sent).
+//! Names that are no file's, and every way out of the root (nothing outside it is ever sent).
 
 use super::super::tools::skip;
 use super::*;
