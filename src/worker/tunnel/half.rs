@@ -97,8 +97,7 @@ pub struct Half {
     /// The end has been passed on.
     pub done: bool,
     /// Where the frames of a WebSocket lie.
-    pub frames: Option<Frames>,
-    pub bytes: u64,
+    frames: Option<Frames>,
 }
 
 impl Half {
@@ -111,7 +110,6 @@ impl Half {
     }
 
     fn look(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
         if let Some(frames) = &mut self.frames {
             frames.feed(bytes);
         }
@@ -221,7 +219,6 @@ impl Half {
         }
         let Some(pipe) = self.pipe.as_mut() else { return Poll::Ready(Ok(1)) };
         let n = ready!(from.fill(cx, pipe, SPLICE))?;
-        self.bytes += n as u64;
         if n < BUFFER {
             self.large = false;
         }

@@ -89,9 +89,6 @@ pub fn wants_websocket(parts: &request::Parts) -> bool {
 
 /// Makes a client's head one for the upstream. `http2` is the upstream's protocol.
 pub fn request(parts: &mut request::Parts, client: Client<'_>, http2: bool) -> Result<(), Refusal> {
-    if parts.method == Method::CONNECT {
-        return Err((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n"));
-    }
     framing(parts)?;
     expectation(&mut parts.headers)?;
     let websocket = !http2 && wants_websocket(parts);
@@ -169,13 +166,8 @@ fn expectation(headers: &mut HeaderMap) -> Result<(), Refusal> {
 /// The host that is asked for (RFC 9112, 3.2.2): the target's authority, which a Host must agree with.
 fn host(parts: &request::Parts) -> Result<Option<HeaderValue>, Refusal> {
     let refused = |why| Err((StatusCode::BAD_REQUEST, why));
+    // That it can be a Host at all is looked at before any route is.
     let given = parts.headers.get(HOST);
-    if let Some(given) = given
-        && !given.is_empty()
-        && !is_authority(given.as_bytes())
-    {
-        return refused("the Host is none\n");
-    }
     let Some(authority) = parts.uri.authority() else { return Ok(given.cloned()) };
     if authority.as_str().contains('@') {
         return refused("the target names a user\n");

@@ -1,7 +1,7 @@
 //! The reverse proxy: one request to one of several upstreams, and its answer back.
 //!
-//! `forward` makes the head one for the upstream (`forward`), finds a connection (`pool`, or a new one), sends head and body (`upload`)
-//! and gives back the upstream's head with a body that streams (`relay`). What fails before the upstream can
+//! `Proxy::forward` makes the head one for the upstream (`forward`), finds a connection (`pool`, or a new one), sends
+//! head and body (`upload`) and gives back the upstream's head with a body that streams (`relay`). What fails before the upstream can
 //! have acted on it is tried elsewhere; what it may have acted on only if the method is idempotent (RFC 9110, 9.2.2).
 //! Never: buffers a body, sends a request twice that may have had its effect.
 
