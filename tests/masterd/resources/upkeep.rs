@@ -55,7 +55,9 @@ fn an_idle_master_and_its_workers_sleep() {
     let span = begun.elapsed().as_secs_f64();
     for (pid, (cpu_then, waits_then)) in pids.iter().zip(before) {
         let share = (cpu(*pid) - cpu_then).as_secs_f64() / span;
-        assert!(share < 0.01, "{} uses {:.2} % of a CPU", procs::title(*pid), share * 100.0);
+        // A build without optimisation takes four times as long for each look at the pool.
+        let most = if cfg!(debug_assertions) { 0.05 } else { 0.01 };
+        assert!(share < most, "{} uses {:.2} % of a CPU", procs::title(*pid), share * 100.0);
         let woken = (waits(*pid) - waits_then) as f64 / span;
         // A worker ticks twice a second; the master of a pool looks twenty times.
         let most = if *pid == master.pid() { 25.0 } else { 3.5 };
