@@ -57,7 +57,10 @@ pub(super) fn service(service: &Service) -> Vec<Leaf> {
         ("service.restart.backoff_min", time(service.restart.backoff_min)),
         ("service.restart.backoff_max", time(service.restart.backoff_max)),
         ("service.restart.give_up", service.restart.give_up.to_string()),
-        ("service.limits.nofile", service.limits.nofile.to_string()),
+        (
+            "service.limits.nofile",
+            service.limits.nofile.map_or_else(|| "inherited".to_owned(), |n| n.to_string()),
+        ),
         ("service.limits.core", service.limits.core.map_or_else(|| text("unlimited"), size)),
         ("service.limits.cpu_affinity", affinity(&service.limits.cpu_affinity)),
         ("service.limits.nice", service.limits.nice.to_string()),
@@ -67,6 +70,7 @@ pub(super) fn service(service: &Service) -> Vec<Leaf> {
     match &service.kind {
         Kind::Http(http) => leaves.extend(self::http(http)),
         Kind::Tcp(tcp) => leaves.extend(self::tcp(tcp)),
+        Kind::Exec(_) => {}
     }
     leaves
 }
@@ -114,7 +118,7 @@ pub(super) fn listener(listen: &Listen) -> Vec<Leaf> {
             leaves.push(("service.listen.mode", format!("\"{:04o}\"", listen.mode)));
             leaves.extend(listen.owner.map(|owner| ("service.listen.owner", owner_text(owner))));
         }
-        Address::Abstract(_) => {}
+        Address::Udp(_) | Address::Abstract(_) => {}
     }
     listen.tls.iter().for_each(|tls| leaves.extend(tls_keys(tls)));
     leaves

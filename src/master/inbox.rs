@@ -178,7 +178,9 @@ fn understand(shell: &mut Shell, worker: WorkerId, report: Report, out: &mut Vec
         Report::Leaving { .. } => out.push(Event::Leaving { worker }),
         Report::Closed { rites } => out.push(Event::Closed { worker, rites }),
         Report::StatusWanted => asks::status_for_worker(shell, worker),
-        Report::Failed { why } => {
+        // Of programs: the keeper that would say so does not exist yet.
+        Report::Program { .. } | Report::Extend { .. } | Report::Says { .. } | Report::Sampled => {}
+        Report::Failed { why, .. } => {
             let mut why = why.escape_debug().to_string();
             let end = (0..=WHY_LIMIT.min(why.len())).rev().find(|n| why.is_char_boundary(*n));
             why.truncate(end.unwrap_or(0));

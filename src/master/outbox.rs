@@ -192,7 +192,8 @@ fn adopt(shell: &mut Shell, plan: PlanId, seats: &[(ServiceName, u32)]) {
 fn warn_of_descriptors(shell: &Shell, config: &Config) {
     let Ok((_, hard)) = limits::nofile() else { return };
     for service in &config.services {
-        let may = service.limits.nofile.min(hard);
+        let Some(nofile) = service.limits.nofile else { continue };
+        let may = nofile.min(hard);
         if u64::from(service.connections) >= may {
             slog::warn!(
                 shell.log,

@@ -173,6 +173,7 @@ impl Sockets {
                 };
                 Ok((fd, None))
             }
+            Address::Udp(address) => Err(io::Error::other(format!("udp:{address} is not possible yet"))),
             Address::Unix(path) => {
                 let (fd, file) = listen::unix(path, listen.backlog, listen.mode, owner)?;
                 Ok((fd, Some(file)))

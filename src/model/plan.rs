@@ -59,6 +59,15 @@ pub struct ServicePlan {
     pub backoff_max: Duration,
     /// Early deaths in a row after which a service is given up; zero is never.
     pub give_up: u32,
+    /// A worker that has answered so many requests is replaced; 0 is never.
+    #[serde(default)]
+    pub max_requests: u64,
+    /// One that uses more bytes of memory is; 0 is never.
+    #[serde(default)]
+    pub max_memory: u64,
+    /// One that has lived so long is; zero is never.
+    #[serde(default)]
+    pub max_age: Duration,
 }
 
 impl ServicePlan {

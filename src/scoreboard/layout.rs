@@ -40,6 +40,10 @@ pub const FULL: u64 = 1;
 pub const NO_DESCRIPTORS: u64 = 2;
 /// While it drains: connections are left that have `long_lived_grace`.
 pub const LONG_LIVED: u64 = 4;
+/// Connections can't be told apart by worker: `BY_LISTENER` counts all of a listener's, whosever they are.
+pub const UNSEEN: u64 = 8;
+/// Bytes of memory used, where the worker is more than one process; 0 if it does not say.
+pub const MEMORY: usize = 14;
 
 // Counters: only ever grow.
 pub const ACCEPTED: usize = 16;
@@ -64,6 +68,9 @@ pub const ACTIVE: usize = 32;
 pub const IDLE: usize = 40;
 pub const IN_FLIGHT: usize = 41;
 pub const STREAMS: usize = 42;
+/// Open connections by listener, in the order of the service's: of a program, which has no classes.
+pub const BY_LISTENER: usize = 44;
+pub const LISTENERS: usize = 16;
 
 /// Log-linear histogram of request time: see `bucket_of`.
 pub const LATENCY: usize = 64;
@@ -148,7 +155,8 @@ mod tests {
 
     #[test]
     fn groups_do_not_overlap() {
-        const { assert!(HEADER <= PID && UNLOGGED < ACTIVE && ACTIVE + 5 <= IDLE && STREAMS < LATENCY) };
+        const { assert!(HEADER <= PID && UNLOGGED < ACTIVE && ACTIVE + 5 <= IDLE && STREAMS < BY_LISTENER) };
+        const { assert!(BY_LISTENER + LISTENERS <= LATENCY && FLAGS < MEMORY && MEMORY < ACCEPTED) };
         const { assert!(LATENCY + LATENCY_BUCKETS <= CONNECTIONS) };
         const { assert!(CONNECTIONS + CONNECTION_ROWS * CONNECTION_WORDS <= WORDS) };
     }

@@ -36,6 +36,8 @@ pub enum Order {
     ReopenAccessLog,
     /// Answer to `Report::StatusWanted`: the document is in the sealed memfd that comes with this.
     Status,
+    /// To keepers: look at the program's connections now, and answer with `Report::Sampled`.
+    Sample,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

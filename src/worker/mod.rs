@@ -69,7 +69,7 @@ fn live(mut inheritance: Inheritance) -> i32 {
         Err(why) => {
             error!(log, "can't come up: {why}");
             sink.flush();
-            Mailbox::new(channel).send(&Report::Failed { why: why.to_string() }, &log);
+            Mailbox::new(channel).send(&Report::Failed { why: why.to_string(), lines: Vec::new() }, &log);
             1
         }
     }

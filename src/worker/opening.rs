@@ -61,7 +61,7 @@ impl Door {
         let alpn: &[&str] = match kind {
             Kind::Http(http) if http.http2 => &["h2", "http/1.1"],
             Kind::Http(_) => &["http/1.1"],
-            Kind::Tcp(_) => &[],
+            Kind::Tcp(_) | Kind::Exec(_) => &[],
         };
         let tls = listen.tls.as_ref().map(|tls| tls::settings::shared(tls, alpn, keyring)).transpose()?;
         Ok(Door { proxy_protocol: listen.proxy_protocol, tls })

@@ -44,6 +44,8 @@ impl Worker {
                 (Some(_), None) => warn!(self.shared.log, "told to reopen an access log, but there is none"),
             },
             Order::Status => self.deliver_status(fds, now),
+            // The figures are always of this moment.
+            Order::Sample => self.report(&Report::Sampled),
         }
     }
 

@@ -33,6 +33,7 @@ impl Service {
         Ok(match kind {
             Kind::Http(http) => Service::Http(Rc::new(Http::new(http, means)?)),
             Kind::Tcp(tcp) => Service::Tcp(Rc::new(Tcp::new(tcp, means))),
+            Kind::Exec(_) => return Err("its program has a keeper, and no built-in worker".to_owned()),
         })
     }
 

@@ -105,9 +105,11 @@ pub fn word_of(number: i32) -> Option<Word> {
 }
 
 fn obey_limits(wanted: &Limits, log: &Logger) -> Result<(), Failed> {
-    if let Err(e) = limits::set_nofile(wanted.nofile) {
+    if let Some(nofile) = wanted.nofile
+        && let Err(e) = limits::set_nofile(nofile)
+    {
         let (_, hard) = limits::nofile()?;
-        limits::set_nofile(hard.min(wanted.nofile))?;
+        limits::set_nofile(hard.min(nofile))?;
         // The master says it once, with what to do; every worker saying it would be noise.
         debug!(log, "{e}; going on with {hard}");
     }

@@ -169,7 +169,7 @@ fn ceiling(listeners: usize, log: &Logger) -> usize {
 fn give_up(mailbox: &mut Mailbox, log: &Logger, error: &io::Error) -> i32 {
     let why = format!("can't begin to serve: {error}");
     error!(log, "{why}");
-    mailbox.send(&Report::Failed { why }, log);
+    mailbox.send(&Report::Failed { why, lines: Vec::new() }, log);
     1
 }
 
@@ -230,7 +230,8 @@ impl Worker {
                 Ok(batch) => self.turn(batch, now),
                 Err(e) => {
                     error!(self.shared.log, "the event loop can't go on: {e}");
-                    self.mailbox.send(&Report::Failed { why: e.to_string() }, &self.shared.log);
+                    self.mailbox
+                        .send(&Report::Failed { why: e.to_string(), lines: Vec::new() }, &self.shared.log);
                     self.leave = Some(1);
                 }
             }

@@ -276,7 +276,7 @@ fn lie(enemy: &Enemy, dice: &mut Dice) {
         1 => report(&Report::Closed { rites: Some(dice.next()) }),
         2 => report(&Report::Closed { rites: None }),
         3 => report(&Report::Leaving { cut: dice.next() }),
-        4 => report(&Report::Failed { why: "\u{1b}[2J\n\0é".repeat(200) }),
+        4 => report(&Report::Failed { why: "\u{1b}[2J\n\0é".repeat(200), lines: Vec::new() }),
         5 => report(&Report::StatusWanted),
         6 => {
             let bytes: Vec<u8> = (0..dice.next() % 20_000).map(|_| dice.next() as u8).collect();

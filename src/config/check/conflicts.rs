@@ -119,7 +119,7 @@ fn family(ip: &SocketAddr) -> usize {
 /// Whether a listener claims its port on all addresses of a family.
 fn claims_family(listen: &Listen, family: usize) -> bool {
     match &listen.address {
-        Address::Tcp(ip) => match ip.ip() {
+        Address::Tcp(ip) | Address::Udp(ip) => match ip.ip() {
             IpAddr::V4(v4) => v4.is_unspecified() && family == 0,
             IpAddr::V6(v6) => v6.is_unspecified() && (family == 1 || !listen.ipv6_only),
         },
@@ -139,7 +139,7 @@ pub(super) fn files_of_listeners(found: &[Found]) -> Vec<Claimed<'_>> {
     let listeners = found.iter().flat_map(|found| found.service.listen.iter().zip(&found.listen_at));
     let files = listeners.filter_map(|(listen, at)| match &listen.address {
         Address::Unix(path) => Some(Claimed { path, by: "a listener", at: *at }),
-        Address::Tcp(_) | Address::Abstract(_) => None,
+        Address::Tcp(_) | Address::Udp(_) | Address::Abstract(_) => None,
     });
     files.collect()
 }

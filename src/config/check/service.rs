@@ -113,6 +113,9 @@ fn restart(section: &Section<'_>) -> Restart {
         backoff_min: min.unwrap_or_default(),
         backoff_max: max.unwrap_or_default(),
         give_up: section.integer("give_up").unwrap_or_default(),
+        max_requests: 0,
+        max_memory: 0,
+        max_age: Duration::ZERO,
     }
 }
 
@@ -138,7 +141,7 @@ fn limits(section: &Section<'_>, connections: u32, machine: &dyn Resolver) -> Li
         Some(text) => values::size(text).map(Some),
         None => Err(must_be(kind, value)),
     });
-    Limits { nofile, core: core.flatten(), cpu_affinity: affinity(section, machine), nice }
+    Limits { nofile: Some(nofile), core: core.flatten(), cpu_affinity: affinity(section, machine), nice }
 }
 
 fn affinity(section: &Section<'_>, machine: &dyn Resolver) -> Affinity {

@@ -59,6 +59,7 @@ fn server(text: &str, folder: &Path) -> Result<Server, Wrong> {
     match values::address(text, folder)? {
         Address::Tcp(ip) if ip.port() == 0 => Err(port_zero(text)),
         Address::Tcp(ip) => Ok(Server::Ip(ip)),
+        Address::Udp(_) => Err(no_server(text)),
         Address::Unix(path) => Ok(Server::Unix(path)),
         Address::Abstract(name) => Ok(Server::Abstract(name)),
     }

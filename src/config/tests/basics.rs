@@ -109,7 +109,7 @@ fn the_defaults() {
     assert_eq!((master.ready_timeout.as_secs(), master.watchdog.as_secs()), (30, 30));
     assert_eq!((master.user.user.as_str(), master.user.uid), ("", u32::MAX));
     let web = &services[0];
-    assert_eq!((web.workers, web.connections, web.limits.nofile), (Pool::Fixed(2), 20_000, 65_536));
+    assert_eq!((web.workers, web.connections, web.limits.nofile), (Pool::Fixed(2), 20_000, Some(65_536)));
     assert_eq!(
         (web.listen[0].name.as_str(), web.listen[0].accept, web.listen[0].backlog),
         ("web", Accept::PerWorker, 4096)

@@ -3,10 +3,12 @@
 //! `check` makes it in the config child; it crosses to the master as JSON (`serde`), so every type
 //! here is plain data. Paths are absolute, names are resolved to ids, `auto` is a number.
 
+mod exec;
 mod tls;
 mod work;
 
 pub use crate::model::plan::{Idle, Pool, Rollout};
+pub use exec::*;
 pub use tls::*;
 pub use work::*;
 
@@ -111,6 +113,7 @@ pub struct Service {
 pub enum Kind {
     Http(Http),
     Tcp(Tcp),
+    Exec(Box<Exec>),
 }
 
 impl Kind {
@@ -119,6 +122,7 @@ impl Kind {
         match self {
             Kind::Http(_) => "http",
             Kind::Tcp(_) => "tcp",
+            Kind::Exec(_) => "exec",
         }
     }
 
@@ -126,7 +130,15 @@ impl Kind {
     pub fn routes(&self) -> &[Route] {
         match self {
             Kind::Http(http) => &http.routes,
-            Kind::Tcp(_) => &[],
+            Kind::Tcp(_) | Kind::Exec(_) => &[],
+        }
+    }
+
+    /// The program of an exec service.
+    pub fn exec(&self) -> Option<&Exec> {
+        match self {
+            Kind::Exec(exec) => Some(exec),
+            Kind::Http(_) | Kind::Tcp(_) => None,
         }
     }
 }
@@ -165,6 +177,8 @@ pub struct Owner {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Address {
     Tcp(SocketAddr),
+    /// Datagrams, for programs only.
+    Udp(SocketAddr),
     /// Absolute path, at most 107 bytes.
     Unix(PathBuf),
     /// Abstract name without the `@`, at most 107 bytes.
@@ -175,6 +189,7 @@ impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Address::Tcp(a) => write!(f, "{a}"),
+            Address::Udp(a) => write!(f, "udp:{a}"),
             Address::Unix(p) => write!(f, "unix:{}", p.display()),
             Address::Abstract(n) => write!(f, "unix:@{n}"),
         }
@@ -208,11 +223,21 @@ pub struct Restart {
     pub backoff_min: Duration,
     pub backoff_max: Duration,
     pub give_up: u32,
+    /// A worker that has answered so many requests is replaced; 0 is never.
+    #[serde(default)]
+    pub max_requests: u64,
+    /// One whose memory grows beyond so many bytes is; 0 is never.
+    #[serde(default)]
+    pub max_memory: u64,
+    /// One that has lived so long is; zero is never.
+    #[serde(default)]
+    pub max_age: Duration,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    pub nofile: u64,
+    /// `None`: as masterd was started with.
+    pub nofile: Option<u64>,
     /// RLIMIT_CORE in bytes; `None` is unlimited.
     pub core: Option<u64>,
     pub cpu_affinity: Affinity,

@@ -102,7 +102,7 @@ fn try_worker(service: &Service, config: &Config, worker_main: WorkerMain) -> Re
     let (heard, exit) = raise(service, config, worker_main)
         .map_err(plain(&format!("start a worker of service {}", service.name)))?;
     let failed = heard.iter().find_map(|report| match report {
-        Report::Failed { why } => Some(why.clone()),
+        Report::Failed { why, .. } => Some(why.clone()),
         _ => None,
     });
     if heard.contains(&Report::Ready) && exit == Exit::Code(0) {

@@ -101,6 +101,9 @@ pub fn service(name: &str, workers: u32) -> ServicePlan {
         backoff_min: 100 * MS,
         backoff_max: 30 * SECOND,
         give_up: 0,
+        max_requests: 0,
+        max_memory: 0,
+        max_age: Duration::ZERO,
     }
 }
 

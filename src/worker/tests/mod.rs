@@ -42,8 +42,15 @@ fn service() -> Service {
         workers: Pool::Fixed(1),
         connections: 20_000,
         drain: Drain { grace: ms(60_000), delay: ms(0), idle: Idle::Announce, long_lived_grace: ms(60_000) },
-        restart: Restart { backoff_min: ms(100), backoff_max: ms(100), give_up: 0 },
-        limits: Limits { nofile: 1024, core: None, cpu_affinity: Affinity::Off, nice: 0 },
+        restart: Restart {
+            backoff_min: ms(100),
+            backoff_max: ms(100),
+            give_up: 0,
+            max_requests: 0,
+            max_memory: 0,
+            max_age: Duration::ZERO,
+        },
+        limits: Limits { nofile: Some(1024), core: None, cpu_affinity: Affinity::Off, nice: 0 },
         access_log: None,
         kind: Kind::Http(Http {
             routes: vec![
