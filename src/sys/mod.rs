@@ -27,6 +27,7 @@ pub mod pidfile;
 pub mod poll;
 pub mod privs;
 pub mod process;
+mod procfs;
 pub mod random;
 pub mod reuseport;
 pub mod scm;

@@ -5,6 +5,7 @@
 //! A plain pid is signalled in one place only (`kill`, for the command line's `-s`).
 
 use super::failure::{Tried, check, check_size, uninterrupted};
+use super::procfs;
 use nix::sys::signal::Signal;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -73,30 +74,50 @@ impl Pidfd {
     }
 }
 
+/// What waitid(2) says of a child: its pid, si_code (CLD_EXITED and so on) and si_status.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waited {
+    pub pid: i32,
+    pub code: libc::c_int,
+    pub status: i32,
+}
+
+impl Waited {
+    /// As an end; what is none (a stop) must have been sorted out before.
+    pub(super) fn exit(self) -> Exit {
+        match self.code {
+            libc::CLD_EXITED => Exit::Code(self.status),
+            code => Exit::Signal { number: self.status, core: code == libc::CLD_DUMPED },
+        }
+    }
+}
+
 /// One waitid(2) that never waits: pid and end of a process that matches, if one has ended.
 fn wait(kind: libc::idtype_t, id: libc::id_t, options: libc::c_int) -> io::Result<Option<(i32, Exit)>> {
+    Ok(wait_id(kind, id, options)?.map(|waited| (waited.pid, waited.exit())))
+}
+
+/// One waitid(2) that never waits (WNOHANG): what it says of a process that matches, if it says anything.
+pub(super) fn wait_id(
+    kind: libc::idtype_t,
+    id: libc::id_t,
+    options: libc::c_int,
+) -> io::Result<Option<Waited>> {
     // SAFETY: all zeroes is a valid siginfo_t: it is plain numbers (and pointers that nobody reads).
     let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
     // SAFETY: `info` is ours and lives through the call, which fills it.
     uninterrupted(|| check(unsafe { libc::waitid(kind, id, &raw mut info, options | libc::WNOHANG) }))?;
     // SAFETY: waitid fills the SIGCHLD fields, or leaves them 0 where nothing has ended (waitid(2)).
     let (pid, status) = unsafe { (info.si_pid(), info.si_status()) };
-    if pid == 0 {
-        return Ok(None);
-    }
-    let exit = match info.si_code {
-        libc::CLD_EXITED => Exit::Code(status),
-        code => Exit::Signal { number: status, core: code == libc::CLD_DUMPED },
-    };
-    Ok(Some((pid, exit)))
+    Ok((pid != 0).then_some(Waited { pid, code: info.si_code, status }))
 }
 
 /// Reaps children that no pidfd watches (as PID 1, or subreaper), skipping pids that are `mine`.
 ///
 /// waitid(2) shows only the first child that has ended; when that is one of `mine`, and must stay
 /// for its own pidfd, it would hide all others. So the kernel is asked with WNOWAIT while the
-/// answers are strangers, and from the first of `mine` on by name: each child in
-/// /proc/self/task/TID/children (Linux 3.5, CONFIG_PROC_CHILDREN) that is not `mine` is waited for.
+/// answers are strangers, and from the first of `mine` on by name: each child (`procfs::children`)
+/// that is not `mine` is waited for.
 /// Nobody but this process removes from that list, so that a stranger is missed only if it arrives
 /// meanwhile; its own SIGCHLD asks again.
 pub fn reap_strangers(mine: &dyn Fn(i32) -> bool) -> io::Result<Vec<(i32, Exit)>> {
@@ -110,7 +131,7 @@ pub fn reap_strangers(mine: &dyn Fn(i32) -> bool) -> io::Result<Vec<(i32, Exit)>
             Err(error) => return Err(error).tried(|| "look for children that have ended".into()),
         }
     }
-    for pid in children()?.into_iter().filter(|&pid| !mine(pid)) {
+    for pid in procfs::children(pid())?.into_iter().filter(|&pid| !mine(pid)) {
         reaped.extend(reap(pid)?);
     }
     Ok(reaped)
@@ -121,18 +142,6 @@ fn reap(pid: i32) -> io::Result<Option<(i32, Exit)>> {
         Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
         other => other.tried(|| format!("reap process {pid}")),
     }
-}
-
-/// Pids of all children, the ended ones included.
-fn children() -> io::Result<Vec<i32>> {
-    let mut pids = Vec::new();
-    let tasks = std::fs::read_dir("/proc/self/task").tried(|| "list /proc/self/task".into())?;
-    for task in tasks {
-        let path = task.tried(|| "list /proc/self/task".into())?.path().join("children");
-        let text = std::fs::read_to_string(&path).tried(|| format!("read {}", path.display()))?;
-        pids.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<i32>().ok()));
-    }
-    Ok(pids)
 }
 
 /// Our process id. getpid(2).
@@ -168,11 +177,7 @@ pub fn make_undumpable() -> io::Result<()> {
 
 /// Resident set size in bytes of a process, None if it is gone. proc(5), /proc/PID/statm.
 pub fn resident(pid: i32) -> Option<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
-    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    // SAFETY: asks for one number.
-    let page = u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()?;
-    pages.checked_mul(page)
+    procfs::memory(pid).map(|memory| memory.resident)
 }
 
 /// "SIGSEGV" for 11 and so on; "signal 64" where there is no name. signal(7).
@@ -181,6 +186,12 @@ pub fn signal_name(number: i32) -> String {
         Ok(signal) => signal.as_str().to_owned(),
         Err(_) => format!("signal {number}"),
     }
+}
+
+/// 15 for "TERM" and for "SIGTERM"; None for what is no signal's name. signal(7).
+pub fn signal_number(name: &str) -> Option<i32> {
+    let bare = name.strip_prefix("SIG").unwrap_or(name);
+    format!("SIG{bare}").parse::<Signal>().ok().map(|signal| signal as i32)
 }
 
 /// kill(2) on a plain pid: only for a pid the caller has just verified (the CLI's -s).
@@ -318,6 +329,15 @@ mod tests {
         assert_eq!(signal_name(libc::SIGSEGV), "SIGSEGV");
         assert_eq!(signal_name(64), "signal 64");
         assert_eq!(signal_name(-1), "signal -1");
+        for number in (1..=31).filter(|n| signal_name(*n).starts_with("SIG")) {
+            let name = signal_name(number);
+            assert_eq!(signal_number(&name), Some(number));
+            assert_eq!(signal_number(&name[3..]), Some(number), "{name}");
+        }
+        assert_eq!(signal_number("WINCH"), Some(libc::SIGWINCH));
+        for none in ["", "SIG", "SIGSIGTERM", "term", "TERM ", "15"] {
+            assert_eq!(signal_number(none), None, "{none:?}");
+        }
     }
 
     #[test]
