@@ -23,6 +23,7 @@ pub mod ledger;
 pub mod limits;
 pub mod listen;
 pub mod net;
+pub mod notify;
 pub mod pidfile;
 pub mod poll;
 pub mod privs;

@@ -1,6 +1,7 @@
-//! Messages with descriptors between our own processes (unix(7), cmsg(3)).
+//! Messages with descriptors, between our own processes above all (unix(7), cmsg(3)).
 //!
-//! For the SOCK_SEQPACKET pairs of `fd::channel`: one call, one message, whole or not at all.
+//! For the SOCK_SEQPACKET pairs of `fd::channel`: one call, one message, whole or not at all. What
+//! strangers send to a datagram socket of ours comes in by `recv_attested`, without its descriptors.
 //! Never: blocks, leaks a descriptor (those of a refused message are closed), raises SIGPIPE.
 //! Errors are the kernel's own, so that WouldBlock and BrokenPipe can be matched.
 
@@ -11,7 +12,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 /// Descriptors one message may carry; the kernel's own limit (SCM_MAX_FD) is 253.
 const MOST: usize = 250;
 
-/// Words of a control buffer that holds SCM_MAX_FD descriptors and its header, 8-aligned.
+/// Words of a control buffer that holds SCM_MAX_FD descriptors and a sender with their headers, 8-aligned.
 const CONTROL_WORDS: usize = 160;
 
 /// One SOCK_SEQPACKET message with descriptors (SCM_RIGHTS, at most 250).
@@ -47,25 +48,52 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Res
 /// an InvalidData error; it is consumed and its descriptors are closed. Received descriptors are
 /// CLOEXEC (MSG_CMSG_CLOEXEC).
 pub fn recv(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let got = receive(fd, buf)?;
+    if got.flags & libc::MSG_CTRUNC != 0 {
+        let reason = format!(
+            "only {} of a message's descriptors could be taken: more than the limit of open files allows",
+            got.fds.len()
+        );
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    }
+    Ok((got.bytes, got.fds))
+}
+
+/// One datagram of at most `buf.len()` bytes, and the pid of its sender as the kernel attests it
+/// (SCM_CREDENTIALS; 0 for a process that our pid namespace doesn't see).
+///
+/// For a socket that has had SO_PASSCRED since before its first message, else there is no sender
+/// (InvalidData). Descriptors that come along are closed before this returns, also those that the limit
+/// of open files kept from us. WouldBlock when there is no datagram; one longer than `buf` is an
+/// InvalidData error, and consumed.
+pub fn recv_attested(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<(usize, i32)> {
+    let got = receive(fd, buf)?;
+    let nobody = || io::Error::new(io::ErrorKind::InvalidData, "a message without a sender");
+    Ok((got.bytes, got.sender.ok_or_else(nobody)?))
+}
+
+/// What one recvmsg(2) gave, whole as far as its bytes go.
+struct Received {
+    bytes: usize,
+    fds: Vec<OwnedFd>,
+    sender: Option<i32>,
+    flags: libc::c_int,
+}
+
+fn receive(fd: BorrowedFd<'_>, buf: &mut [u8]) -> io::Result<Received> {
     let mut control = [0u64; CONTROL_WORDS];
     let mut data = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
     let mut message = header(&mut data, &mut control);
     let flags = libc::MSG_CMSG_CLOEXEC | libc::MSG_DONTWAIT;
     // SAFETY: `message` points to `data` (over `buf`, exclusively ours) and `control`, with their
     // true lengths; all live to the end of this function.
-    let got = past_reset(|| check_size(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) }))?;
-    let fds = take_rights(&message);
-    let cut = |reason: String| Err(io::Error::new(io::ErrorKind::InvalidData, reason));
+    let bytes = past_reset(|| check_size(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, flags) }))?;
+    let (fds, sender) = take_control(&message);
     if message.msg_flags & libc::MSG_TRUNC != 0 {
-        return cut(format!("message cut off after {} bytes", buf.len()));
+        let reason = format!("message cut off after {} bytes", buf.len());
+        return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
     }
-    if message.msg_flags & libc::MSG_CTRUNC != 0 {
-        return cut(format!(
-            "only {} of a message's descriptors could be taken: more than the limit of open files allows",
-            fds.len()
-        ));
-    }
-    Ok((got, fds))
+    Ok(Received { bytes, fds, sender, flags: message.msg_flags })
 }
 
 /// Repeats a call that was interrupted, or that got the news of a reset instead of the data.
@@ -109,27 +137,33 @@ fn put_rights(message: &mut libc::msghdr, numbers: &[RawFd]) {
     }
 }
 
-/// Owns every descriptor in the control data, also of a message that was cut off.
-fn take_rights(message: &libc::msghdr) -> Vec<OwnedFd> {
-    let mut fds = Vec::new();
+/// Owns every descriptor in the control data, also of a message that was cut off; and the sender's
+/// pid, if the kernel has put it there.
+fn take_control(message: &libc::msghdr) -> (Vec<OwnedFd>, Option<i32>) {
+    let (mut fds, mut sender) = (Vec::new(), None);
     // SAFETY: recvmsg has filled the control buffer and set msg_controllen to what it wrote, so the
     // CMSG_ walk stays inside. Each number in an SCM_RIGHTS record is a descriptor that the kernel
-    // has just made for this process (unix(7)), and that nobody else owns. Unaligned reads, since
-    // CMSG_DATA promises no alignment.
+    // has just made for this process (unix(7)), and that nobody else owns; an SCM_CREDENTIALS record
+    // of full length holds a ucred, which is plain numbers. Unaligned reads, since CMSG_DATA promises
+    // no alignment.
     unsafe {
         let mut record = libc::CMSG_FIRSTHDR(message);
         while let Some(head) = record.as_ref() {
+            let bytes = head.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
             if head.cmsg_level == libc::SOL_SOCKET && head.cmsg_type == libc::SCM_RIGHTS {
-                let bytes = head.cmsg_len.saturating_sub(libc::CMSG_LEN(0) as usize);
                 let numbers = libc::CMSG_DATA(record).cast::<RawFd>();
                 for i in 0..bytes / size_of::<RawFd>() {
                     fds.push(OwnedFd::from_raw_fd(numbers.add(i).read_unaligned()));
                 }
             }
+            let credentials = head.cmsg_level == libc::SOL_SOCKET && head.cmsg_type == libc::SCM_CREDENTIALS;
+            if credentials && bytes >= size_of::<libc::ucred>() {
+                sender = Some(libc::CMSG_DATA(record).cast::<libc::ucred>().read_unaligned().pid);
+            }
             record = libc::CMSG_NXTHDR(message, record);
         }
     }
-    fds
+    (fds, sender)
 }
 
 #[cfg(test)]
