@@ -14,6 +14,7 @@ pub mod connect;
 pub mod exec;
 mod failure;
 pub mod fallback;
+pub mod family;
 pub mod fd;
 pub mod file;
 mod filter;
