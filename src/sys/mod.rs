@@ -30,6 +30,7 @@ pub mod poll;
 pub mod privs;
 pub mod process;
 mod procfs;
+pub mod program;
 pub mod random;
 pub mod reuseport;
 pub mod scm;

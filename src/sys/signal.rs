@@ -164,6 +164,14 @@ pub fn unblock_all() -> io::Result<()> {
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).tried(|| "unblock all signals".into())
 }
 
+/// Default for SIGPIPE as well, which `fork` leaves ignored: programs expect to be ended by a pipe that
+/// nobody reads, and an ignored signal survives exec (signal(7)).
+pub(super) fn pipe_ends_us() -> io::Result<()> {
+    // SAFETY: names no function of ours, only the default.
+    let before = unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+    if before == libc::SIG_ERR { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Default for all catchable signals, SIGPIPE ignored: a write to a closed socket is an error.
 ///
 /// What is so already is left alone: setting the default of a signal whose default is to be ignored
