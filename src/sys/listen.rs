@@ -1,7 +1,7 @@
-//! Listening sockets: how each kind is bound, tuned, measured and fenced.
+//! Listening sockets, and bound UDP ones: how each kind is bound, tuned, measured and fenced.
 //!
 //! The master makes them before it forks and keeps them; workers accept from copies. All are
-//! non-blocking and CLOEXEC. Unix socket files live in `socket_file`, the fence in `filter`, the
+//! non-blocking (until a program wants it otherwise: `set_nonblocking`) and CLOEXEC. Unix socket files live in `socket_file`, the fence in `filter`, the
 //! search for whoever has an address already in `holder`; they are called from here.
 //! Errors keep the kind of the kernel's (AddrInUse, AddrNotAvailable, PermissionDenied) and name the
 //! address. Never: accepts, retries a bind, unlinks what is not ours.
@@ -11,6 +11,7 @@ pub use super::holder::holder;
 pub use super::socket_file::{FileId, unix, unix_is_ours, unix_retune, unix_unlink};
 
 use super::failure::{Tried, check, uninterrupted};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage, UnixAddr, sockopt};
 use std::io;
 use std::net::SocketAddr;
@@ -116,21 +117,79 @@ pub fn abstract_unix(name: &str, backlog: u32) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// Whether a socket listens. socket(7), SO_ACCEPTCONN.
-pub fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    socket::getsockopt(&fd, sockopt::AcceptConn).tried(|| format!("look at descriptor {}", fd.as_raw_fd()))
+/// A UDP socket bound to an address: non-blocking, CLOEXEC, and the address all its own.
+///
+/// Without SO_REUSEADDR, with which two sockets could be bound to one address and the later would get
+/// all that comes in; an address in use is AddrInUse. udp(7), socket(7). `ipv6_only` as for TCP.
+pub fn udp(address: SocketAddr, ipv6_only: bool) -> io::Result<OwnedFd> {
+    let act = || format!("bind udp:{address}");
+    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = socket::socket(family, SockType::Datagram, flags, None).tried(act)?;
+    if address.is_ipv6() {
+        socket::setsockopt(&fd, sockopt::Ipv6V6Only, &ipv6_only).tried(act)?;
+    }
+    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address)).tried(act)?;
+    Ok(fd)
 }
 
-/// The bound TCP address (to learn the port of `:0`). getsockname(2).
+/// Whether a socket listens, and clients can still get in. socket(7), SO_ACCEPTCONN.
+///
+/// A unix listener after shutdown(2) says of itself that it listens; that it hangs up gives it away.
+pub fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let act = || format!("look at descriptor {}", fd.as_raw_fd());
+    Ok(socket::getsockopt(&fd, sockopt::AcceptConn).tried(act)? && !hangs_up(fd).tried(act)?)
+}
+
+/// Has a TCP listener listen again, at its address, that somebody who shares it has shut down
+/// (shutdown(2)); on one that listens this only sets the backlog.
+///
+/// What waited in its queue was reset at the shutdown. Errors: AddrInUse if somebody has taken the
+/// address since (SO_REUSEADDR lets them, as long as nobody listens), and Unsupported for a unix socket,
+/// which refuses clients ever after, whatever listen(2) says: then it takes a socket bound anew.
+pub fn listen_again(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    let act = || format!("listen again on descriptor {}", fd.as_raw_fd());
+    match local_address(fd) {
+        Ok(address) => keep_port(fd, address).tried(act)?,
+        Err(_) if hangs_up(fd).tried(act)? => {
+            let reason = "a unix socket that was shut down stays so; bind a new one";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason)).tried(act);
+        }
+        Err(_) => {}
+    }
+    listen(fd, backlog).tried(act)
+}
+
+/// A port that the kernel has chosen is given up at the shutdown, though the socket goes on naming it, and
+/// listen(2) would choose another. Binding takes it back; a socket that still has its port says EINVAL.
+fn keep_port(fd: BorrowedFd<'_>, address: SocketAddr) -> io::Result<()> {
+    match socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+        Ok(()) | Err(nix::errno::Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno).tried(|| format!("bind {address}")),
+    }
+}
+
+/// Sets or clears O_NONBLOCK. It belongs to the socket, not to the descriptor: all who share it get it.
+/// fcntl(2).
+pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let act = || format!("set O_NONBLOCK of descriptor {} to {on}", fd.as_raw_fd());
+    let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).tried(act)?);
+    flags.set(OFlag::O_NONBLOCK, on);
+    fcntl(fd, FcntlArg::F_SETFL(flags)).tried(act).map(drop)
+}
+
+/// The bound address of a TCP or UDP socket (to learn the port of `:0`). getsockname(2).
 pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let act = || format!("ask for the address of descriptor {}", fd.as_raw_fd());
     let address: SockaddrStorage = socket::getsockname(fd.as_raw_fd()).tried(act)?;
     let v4 = address.as_sockaddr_in().map(|a| SocketAddr::V4((*a).into()));
     let v6 = address.as_sockaddr_in6().map(|a| SocketAddr::V6((*a).into()));
-    v4.or(v6).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no TCP socket")).tried(act)
+    v4.or(v6)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no TCP or UDP socket"))
+        .tried(act)
 }
 
-/// How full a listener's queue is, in connections.
+/// How full a listener's queue is, in connections (or, for UDP, whether anything waits).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Queue {
     pub waiting: u32,
@@ -139,7 +198,7 @@ pub struct Queue {
 }
 
 /// Waiting connections and the limit: TCP_INFO (tcpi_unacked, tcpi_sacked) on a listening TCP socket.
-/// For unix sockets: 1 if poll(2) says readable else 0, limit 0.
+/// For unix and UDP sockets: 1 if poll(2) says readable else 0, limit 0.
 pub fn queue(fd: BorrowedFd<'_>) -> io::Result<Queue> {
     let act = || format!("ask for the queue of listener {}", fd.as_raw_fd());
     // SAFETY: all zeroes is a valid tcp_info: it is plain numbers.
@@ -152,7 +211,8 @@ pub fn queue(fd: BorrowedFd<'_>) -> io::Result<Queue> {
     });
     match asked {
         Ok(_) => Ok(Queue { waiting: info.tcpi_unacked, limit: info.tcpi_sacked }),
-        Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+        // Unix sockets say the one, UDP sockets the other.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT)) => {
             Ok(Queue { waiting: u32::from(readable(fd).tried(act)?), limit: 0 })
         }
         Err(error) => Err(error).tried(act),
@@ -160,10 +220,20 @@ pub fn queue(fd: BorrowedFd<'_>) -> io::Result<Queue> {
 }
 
 fn readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    let mut watch = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    Ok(poll(fd)? & libc::POLLIN != 0)
+}
+
+/// Whether a socket was shut down for reading. poll(2), POLLRDHUP.
+fn hangs_up(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(poll(fd)? & libc::POLLRDHUP != 0)
+}
+
+/// What poll(2) says at this moment about reading.
+fn poll(fd: BorrowedFd<'_>) -> io::Result<libc::c_short> {
+    let mut watch = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN | libc::POLLRDHUP, revents: 0 };
     // SAFETY: one pollfd of ours, and the count says one.
     uninterrupted(|| check(unsafe { libc::poll(&raw mut watch, 1, 0) }))?;
-    Ok(watch.revents & libc::POLLIN != 0)
+    Ok(watch.revents)
 }
 
 #[cfg(test)]
@@ -286,5 +356,86 @@ mod tests {
             assert_eq!(abstract_unix(&bad, 4).unwrap_err().kind(), io::ErrorKind::InvalidInput);
         }
         abstract_unix(&format!("{name:x<107}"), 4).unwrap();
+    }
+
+    #[test]
+    fn a_udp_address_belongs_to_one_socket() {
+        for any in ["127.0.0.1:0", "[::1]:0"] {
+            let fd = udp(any.parse().unwrap(), true).unwrap();
+            let address = local_address(fd.as_fd()).unwrap();
+            assert_ne!(address.port(), 0);
+            assert_ne!(fcntl(&fd, FcntlArg::F_GETFD).unwrap() & libc::FD_CLOEXEC, 0);
+            let mut byte = [0];
+            assert_eq!(nix::unistd::read(&fd, &mut byte), Err(nix::errno::Errno::EAGAIN));
+            let error = udp(address, true).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+            assert!(error.to_string().starts_with(&format!("bind udp:{address}: ")), "{error}");
+
+            assert_eq!(queue(fd.as_fd()).unwrap(), Queue::default());
+            let client = std::net::UdpSocket::bind(any).unwrap();
+            client.send_to(b"x", address).unwrap();
+            wait_until("the datagram", || queue(fd.as_fd()).unwrap() == Queue { waiting: 1, limit: 0 });
+            assert!(!is_listening(fd.as_fd()).unwrap());
+        }
+        for ipv6_only in [true, false] {
+            let fd = udp("[::]:0".parse().unwrap(), ipv6_only).unwrap();
+            assert_eq!(option(&fd, sockopt::Ipv6V6Only), ipv6_only);
+        }
+    }
+
+    fn shut_down(fd: &OwnedFd) {
+        socket::shutdown(fd.as_raw_fd(), socket::Shutdown::Both).unwrap();
+        assert!(!is_listening(fd.as_fd()).unwrap());
+    }
+
+    #[test]
+    fn a_tcp_listener_that_was_shut_down_listens_again() {
+        // With a port of the kernel's choice, and with one that was asked for (free a moment ago).
+        let free = local_address(tcp(here(), OPTIONS, false).unwrap().as_fd()).unwrap();
+        for (asked, group) in [(here(), false), (here(), true), (free, false), (free, true)] {
+            let fd = tcp(asked, OPTIONS, group).unwrap();
+            let address = local_address(fd.as_fd()).unwrap();
+            let _member = group.then(|| tcp_join(address, OPTIONS).unwrap());
+            shut_down(&fd);
+            assert_eq!(TcpStream::connect(address).is_ok(), group);
+            for backlog in [8, 4] {
+                listen_again(fd.as_fd(), backlog).unwrap();
+                assert!(is_listening(fd.as_fd()).unwrap());
+                assert_eq!(queue(fd.as_fd()).unwrap().limit, backlog);
+                assert_eq!(local_address(fd.as_fd()).unwrap(), address);
+            }
+            let mut clients = Vec::new();
+            wait_until("a connection", || {
+                clients.push(TcpStream::connect(address).unwrap());
+                accept(fd.as_fd()).is_ok()
+            });
+        }
+    }
+
+    #[test]
+    fn an_address_taken_meanwhile_is_not_listened_on_again() {
+        let fd = tcp(here(), OPTIONS, false).unwrap();
+        shut_down(&fd);
+        let rival = tcp(local_address(fd.as_fd()).unwrap(), OPTIONS, false).unwrap();
+        let error = listen_again(fd.as_fd(), 8).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}");
+        drop(rival);
+        listen_again(fd.as_fd(), 8).unwrap();
+    }
+
+    #[test]
+    fn a_unix_listener_that_was_shut_down_stays_so() {
+        let name = format!("masterd-shut-{}", std::process::id());
+        let unix = abstract_unix(&name, 4).unwrap();
+        listen_again(unix.as_fd(), 4).unwrap();
+        assert!(is_listening(unix.as_fd()).unwrap());
+        shut_down(&unix);
+        assert_eq!(listen_again(unix.as_fd(), 8).unwrap_err().kind(), io::ErrorKind::Unsupported);
+        // What the kernel itself would have said, and what came of it.
+        listen(unix.as_fd(), 8).unwrap();
+        let client =
+            socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        let address = UnixAddr::new_abstract(name.as_bytes()).unwrap();
+        assert_eq!(socket::connect(client.as_raw_fd(), &address), Err(nix::errno::Errno::ECONNREFUSED));
     }
 }

@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_full_socket_says_so_instead_of_waiting() {
         let (_client, server) = pair();
-        super::super::testing::set_nonblocking(server.as_fd(), false);
+        super::super::listen::set_nonblocking(server.as_fd(), false).unwrap();
         let full = loop {
             if let Err(error) = send(server.as_fd(), &[0; 65536]) {
                 break error;

@@ -211,7 +211,7 @@ mod tests {
         let error = recv(b.as_fd(), &mut [0; 4]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         // No writer is left: the pipe is at its end instead of waiting.
-        super::super::testing::set_nonblocking(r.as_fd(), true);
+        super::super::listen::set_nonblocking(r.as_fd(), true).unwrap();
         assert_eq!(nix::unistd::read(&r, &mut [0; 1]), Ok(0));
         would_block(recv(b.as_fd(), &mut [0; 4]));
     }

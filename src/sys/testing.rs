@@ -6,7 +6,7 @@
 
 use super::process::Exit;
 use super::{fd, fork};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard};
@@ -126,14 +126,6 @@ pub(crate) fn limit_file_size(bytes: u64) {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_FSIZE).expect("read the file size limit");
     setrlimit(Resource::RLIMIT_FSIZE, bytes.min(hard), hard).expect("set the file size limit");
-}
-
-/// Sets or clears O_NONBLOCK of the open file description.
-pub(crate) fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) {
-    use nix::fcntl::{FcntlArg, OFlag, fcntl};
-    let mut flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL).expect("read the flags"));
-    flags.set(OFlag::O_NONBLOCK, on);
-    fcntl(fd, FcntlArg::F_SETFL(flags)).expect("set the flags");
 }
 
 /// Makes a FIFO and opens its read end, which does not wait.
