@@ -37,6 +37,7 @@ pub mod scm;
 pub mod shm;
 pub mod signal;
 mod socket_file;
+pub mod socket_spare;
 pub mod splice;
 #[cfg(test)]
 pub(crate) mod testing;

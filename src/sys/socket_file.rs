@@ -28,7 +28,7 @@ pub struct FileId {
 }
 
 impl FileId {
-    fn of(stat: &FileStat) -> FileId {
+    pub(super) fn of(stat: &FileStat) -> FileId {
         FileId { device: stat.st_dev, inode: stat.st_ino }
     }
 }
@@ -106,11 +106,17 @@ fn make_room(path: &Path, address: &UnixAddr) -> io::Result<()> {
             "a file that is no socket is there; it was left alone: move it away or choose another path";
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, reason));
     }
+    if is_stale(address)? { unix_unlink(path, FileId::of(&there)).map(drop) } else { Ok(()) }
+}
+
+/// Whether nobody serves the socket file at an address: true when it is there and its listener is not,
+/// false when the file is gone, AddrInUse when it is served. A served one gets a connection by this.
+pub(super) fn is_stale(address: &UnixAddr) -> io::Result<bool> {
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let probe = socket::socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     match socket::connect(probe.as_raw_fd(), address) {
-        Err(Errno::ECONNREFUSED) => unix_unlink(path, FileId::of(&there)).map(drop),
-        Err(Errno::ENOENT) => Ok(()),
+        Err(Errno::ECONNREFUSED) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
         // A full queue is somebody's, and so is a socket of another type.
         Ok(()) | Err(Errno::EAGAIN | Errno::EPROTOTYPE) => {
             let reason = "a living process serves this socket; stop it or choose another path";
