@@ -25,6 +25,7 @@ pub mod limits;
 pub mod listen;
 pub mod net;
 pub mod notify;
+pub mod onlooker;
 pub mod pidfile;
 pub mod poll;
 pub mod privs;
@@ -42,5 +43,6 @@ pub mod splice;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod title;
+mod waiting;
 
 pub use failure::errno;
