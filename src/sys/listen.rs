@@ -1,8 +1,9 @@
 //! Listening sockets, and bound UDP ones: how each kind is bound, tuned, measured and fenced.
 //!
 //! The master makes them before it forks and keeps them; workers accept from copies. All are
-//! non-blocking (until a program wants it otherwise: `set_nonblocking`) and CLOEXEC. Unix socket files live in `socket_file`, the fence in `filter`, the
-//! search for whoever has an address already in `holder`; they are called from here.
+//! non-blocking (until a program wants it otherwise: `set_nonblocking`) and CLOEXEC. Unix socket files
+//! live in `socket_file`, the fence in `filter`, the search for whoever has an address already in
+//! `holder`; they are called from here.
 //! Errors keep the kind of the kernel's (AddrInUse, AddrNotAvailable, PermissionDenied) and name the
 //! address. Never: accepts, retries a bind, unlinks what is not ours.
 

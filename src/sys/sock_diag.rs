@@ -55,9 +55,9 @@ pub struct Connection {
 /// The TCP connections of these listeners: by their local addresses, where 0.0.0.0 stands for any of IPv4,
 /// and [::] for any of a socket of IPv6.
 ///
-/// Also those that only one side has closed; not those that nobody has any more a descriptor of. IPv4
-/// clients of a listener for both have IPv4 addresses here. Errors: see `netlink::collect`; NotFound where the kernel
-/// has no tcp_diag.
+/// Also those that only one side has closed; not those that nobody has a descriptor of any more. IPv4
+/// clients of a listener for both have IPv4 addresses here. Errors: NotFound where the kernel has no
+/// tcp_diag, TimedOut after a second without an answer, and the kernel's own.
 pub fn tcp(listeners: &[SocketAddr]) -> std::io::Result<Vec<Connection>> {
     let mut found = Vec::new();
     for family in [libc::AF_INET, libc::AF_INET6] {
@@ -181,7 +181,8 @@ pub struct UnixConnection {
 /// bear the name of their listener.
 ///
 /// A connection that waits to be accepted has no inode and is not among them. One whose client has left
-/// is, until the server closes it. Errors: see `netlink::collect`; NotFound where the kernel has no unix_diag.
+/// is, until the server closes it. The kernel hands out all connected unix sockets of the network
+/// namespace, to be looked through here. Errors: as of `tcp`; NotFound where the kernel has no unix_diag.
 pub fn unix(name: &UnixName) -> std::io::Result<Vec<UnixConnection>> {
     collect(&unix_request(), |message| unix_connection(message, name))
 }
