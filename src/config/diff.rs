@@ -9,7 +9,7 @@ use super::flat::{self, Leaf};
 use super::key::{Reload, Type};
 use super::show;
 use super::table;
-use super::types::{Address, Config, Listen, Route, Tls};
+use super::types::{Address, Config, Listen, Route, Service, Tls};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -53,7 +53,7 @@ impl fmt::Display for Change {
             (Some(old), Some(new)) => write!(f, "{what} changes from {} to {}", short(old), short(new))?,
             (None, Some(new)) => write!(f, "{what} is set to {}", short(new))?,
             (Some(old), None) => write!(f, "{what} is no longer set; it was {}", short(old))?,
-            (None, None) => write!(f, "{what} is read anew")?,
+            (None, None) => write!(f, "{what} is another file")?,
         }
         match effect {
             Effect::Restarted => write!(f, ": new workers have it"),
@@ -80,6 +80,7 @@ pub fn diff(old: &Config, new: &Config) -> Vec<Change> {
     compare(&old_services, &new_services, &mut changes, |name| format!("service \"{name}\""));
     compare(&listeners(old), &listeners(new), &mut changes, |address| format!("listener {address}"));
     changes.extend(changed_files(old, new));
+    changes.extend(changed_programs(old, new));
     for name in new_services.keys() {
         if old_services.contains_key(name) {
             compare(&routes(old, name), &routes(new, name), &mut changes, |route| {
@@ -99,7 +100,7 @@ fn services(config: &Config) -> Things {
 fn listeners(config: &Config) -> Things {
     let all =
         config.services.iter().flat_map(|service| service.listen.iter().map(move |listen| (service, listen)));
-    let leaves = |(service, listen): (&super::types::Service, &Listen)| {
+    let leaves = |(service, listen): (&Service, &Listen)| {
         let mut leaves = flat::listener(listen);
         leaves.push(("service", flat::text(&service.name)));
         (listen.address.to_string(), leaves)
@@ -119,6 +120,27 @@ fn changed_files(old: &Config, new: &Config) -> Vec<Change> {
         new: None,
     };
     differing.map(change).collect()
+}
+
+/// Programs that are another file than before, though the command says the same.
+fn changed_programs(old: &Config, new: &Config) -> Vec<Change> {
+    let change = |service: &Service| {
+        let before = old.services.iter().find(|old| old.name == service.name)?.kind.exec()?;
+        let now = service.kind.exec()?;
+        if before.program == now.program || before.command.first() != now.command.first() {
+            return None;
+        }
+        let thing = format!("service \"{}\": program", service.name);
+        let [from, to] = [before, now].map(|exec| exec.program.path.display().to_string());
+        Some(match from == to {
+            true => Change { what: format!("{thing} {to}"), effect: Effect::Restarted, old: None, new: None },
+            false => {
+                let [old, new] = [from, to].map(|path| Some(flat::text(&path)));
+                Change { what: thing, effect: Effect::Restarted, old, new }
+            }
+        })
+    };
+    new.services.iter().filter_map(change).collect()
 }
 
 /// What each file holds that a listener names, by listener, purpose and path.

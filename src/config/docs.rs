@@ -7,8 +7,16 @@ use super::key::{Default, Reload, Row, Type};
 use super::table::{row, rows};
 
 /// The tables that have a heading of their own; keys of all others are written with dots.
-const HEADED: [&str; 7] =
-    ["", "master", "service", "service.listen", "service.http", "service.http.route", "service.tcp"];
+const HEADED: [&str; 8] = [
+    "",
+    "master",
+    "service",
+    "service.listen",
+    "service.http",
+    "service.http.route",
+    "service.tcp",
+    "service.exec",
+];
 
 /// The heading under which a key stands.
 fn heading(path: &str) -> &'static str {
@@ -246,6 +254,23 @@ redirect = { to = "https://{host}{target}" }
 name = "db"
 listen = ["127.0.0.1:5432"]
 tcp.proxy.upstream = ["db.example:5432"]
+.EE
+.PP
+A program that is told the number of its socket, with another version each time the link
+.I current
+is switched and the config is read again:
+.PP
+.EX
+[[service]]
+name = "api"
+listen = ["127.0.0.1:8080"]
+workers = 4
+restart.max_age = "1d"
+
+[service.exec]
+command = ["/srv/api/current/bin/server", "\-\-fd", "{fd}"]
+env = { WORKER = "{seat}" }
+ready = "accepting"
 .EE
 .PP
 Two workers at a time, each step alive for ten seconds before the next:

@@ -7,7 +7,7 @@
 use super::table;
 use super::types::*;
 use super::values::{duration_text, size_text};
-use super::words::Word;
+use super::words::{Word, stop_signal_word};
 use std::time::Duration;
 
 /// A key, by the path of its row, and its value as TOML.
@@ -46,32 +46,41 @@ fn access_log(log: &Option<AccessLog>, [file, format]: [&'static str; 2]) -> Vec
 
 /// The keys of a `[[service]]`, without its listeners and routes.
 pub(super) fn service(service: &Service) -> Vec<Leaf> {
+    let Service { drain, restart, limits, .. } = service;
     let mut leaves = vec![
         ("service.name", text(&service.name)),
         ("service.workers", workers(service.workers)),
-        ("service.connections", service.connections.to_string()),
-        ("service.drain.grace", time(service.drain.grace)),
-        ("service.drain.long_lived_grace", time(service.drain.long_lived_grace)),
-        ("service.drain.delay", time(service.drain.delay)),
-        ("service.drain.idle", word(service.drain.idle)),
-        ("service.restart.backoff_min", time(service.restart.backoff_min)),
-        ("service.restart.backoff_max", time(service.restart.backoff_max)),
-        ("service.restart.give_up", service.restart.give_up.to_string()),
-        (
-            "service.limits.nofile",
-            service.limits.nofile.map_or_else(|| "inherited".to_owned(), |n| n.to_string()),
-        ),
-        ("service.limits.core", service.limits.core.map_or_else(|| text("unlimited"), size)),
-        ("service.limits.cpu_affinity", affinity(&service.limits.cpu_affinity)),
-        ("service.limits.nice", service.limits.nice.to_string()),
-        ("service.access_log.enabled", service.access_log.is_some().to_string()),
+        ("service.drain.grace", time(drain.grace)),
+        ("service.drain.long_lived_grace", time(drain.long_lived_grace)),
+        ("service.drain.delay", time(drain.delay)),
+        ("service.restart.backoff_min", time(restart.backoff_min)),
+        ("service.restart.backoff_max", time(restart.backoff_max)),
+        ("service.restart.give_up", restart.give_up.to_string()),
+        ("service.restart.max_requests", restart.max_requests.to_string()),
+        ("service.restart.max_memory", size(restart.max_memory)),
+        ("service.restart.max_age", time(restart.max_age)),
+        ("service.limits.core", limits.core.map_or_else(|| text("unlimited"), size)),
+        ("service.limits.cpu_affinity", affinity(&limits.cpu_affinity)),
+        ("service.limits.nice", limits.nice.to_string()),
     ];
-    leaves.extend(access_log(&service.access_log, ["service.access_log.file", "service.access_log.format"]));
+    leaves.extend(limits.nofile.map(|nofile| ("service.limits.nofile", nofile.to_string())));
     match &service.kind {
-        Kind::Http(http) => leaves.extend(self::http(http)),
-        Kind::Tcp(tcp) => leaves.extend(self::tcp(tcp)),
-        Kind::Exec(_) => {}
+        Kind::Http(http) => leaves.extend(built_in(service).into_iter().chain(self::http(http))),
+        Kind::Tcp(tcp) => leaves.extend(built_in(service).into_iter().chain(self::tcp(tcp))),
+        Kind::Exec(exec) => leaves.extend(self::exec(exec)),
     }
+    leaves
+}
+
+/// The keys of a `[[service]]` that mean nothing to programs.
+fn built_in(service: &Service) -> Vec<Leaf> {
+    let log = &service.access_log;
+    let mut leaves = vec![
+        ("service.connections", service.connections.to_string()),
+        ("service.drain.idle", word(service.drain.idle)),
+        ("service.access_log.enabled", log.is_some().to_string()),
+    ];
+    leaves.extend(access_log(log, ["service.access_log.file", "service.access_log.format"]));
     leaves
 }
 
@@ -98,24 +107,53 @@ fn tcp(tcp: &Tcp) -> Vec<Leaf> {
     leaves
 }
 
+fn exec(exec: &Exec) -> Vec<Leaf> {
+    let command: Vec<String> = exec.command.iter().map(|argument| text(argument)).collect();
+    let env: Vec<(String, String)> = exec.env.clone().into_iter().collect();
+    let ready = match exec.ready {
+        Readiness::Accepting => "accepting".to_owned(),
+        Readiness::Notify => "notify".to_owned(),
+        Readiness::Fd => "fd".to_owned(),
+        Readiness::Delay(delay) => format!("delay:{}", duration_text(delay)),
+    };
+    let mut leaves = vec![
+        ("service.exec.command", format!("[{}]", command.join(", "))),
+        ("service.exec.directory", text(&exec.directory.to_string_lossy())),
+        ("service.exec.env", pairs(&env)),
+        ("service.exec.ready", text(&ready)),
+        ("service.exec.stop_signal", text(stop_signal_word(exec.stop_signal).unwrap_or_default())),
+        ("service.exec.output", word(exec.output)),
+        ("service.exec.nonblocking", exec.nonblocking.to_string()),
+        ("service.exec.watchdog", time(exec.watchdog)),
+    ];
+    leaves.extend(exec.umask.map(|bits| ("service.exec.umask", octal(bits))));
+    if let Some(Identity { user, group, .. }) = &exec.user {
+        leaves.push(("service.exec.user", text(user)));
+        leaves.extend((!group.is_empty()).then(|| ("service.exec.group", text(group))));
+    }
+    leaves
+}
+
 /// The keys of a listener that apply to its kind of address.
 pub(super) fn listener(listen: &Listen) -> Vec<Leaf> {
     let mut leaves = vec![
         ("service.listen.address", text(&listen.address.to_string())),
         ("service.listen.name", text(&listen.name)),
-        ("service.listen.backlog", listen.backlog.to_string()),
         ("service.listen.accept", word(listen.accept)),
         ("service.listen.proxy_protocol", listen.proxy_protocol.to_string()),
     ];
+    if let Address::Tcp(ip) | Address::Udp(ip) = &listen.address
+        && ip.is_ipv6()
+    {
+        leaves.push(("service.listen.ipv6_only", listen.ipv6_only.to_string()));
+    }
+    if !matches!(listen.address, Address::Udp(_)) {
+        leaves.push(("service.listen.backlog", listen.backlog.to_string()));
+    }
     match &listen.address {
-        Address::Tcp(ip) => {
-            if ip.is_ipv6() {
-                leaves.push(("service.listen.ipv6_only", listen.ipv6_only.to_string()));
-            }
-            leaves.push(("service.listen.defer_accept", time(listen.defer_accept)));
-        }
+        Address::Tcp(_) => leaves.push(("service.listen.defer_accept", time(listen.defer_accept))),
         Address::Unix(_) => {
-            leaves.push(("service.listen.mode", format!("\"{:04o}\"", listen.mode)));
+            leaves.push(("service.listen.mode", octal(listen.mode)));
             leaves.extend(listen.owner.map(|owner| ("service.listen.owner", owner_text(owner))));
         }
         Address::Udp(_) | Address::Abstract(_) => {}
@@ -152,14 +190,14 @@ fn tls_keys(tls: &Tls) -> Vec<Leaf> {
 pub(super) fn route(route: &Route) -> Vec<Leaf> {
     let mut leaves = vec![
         ("service.http.route.path", text(&route.path)),
-        ("service.http.route.headers", headers(&route.headers)),
+        ("service.http.route.headers", pairs(&route.headers)),
     ];
     leaves.extend(route.host.as_ref().map(|host| ("service.http.route.host", text(host))));
     match &route.action {
         Action::Respond(respond) => leaves.extend([
             ("service.http.route.respond.status", respond.status.to_string()),
             ("service.http.route.respond.body", text(&respond.body)),
-            ("service.http.route.respond.headers", headers(&respond.headers)),
+            ("service.http.route.respond.headers", pairs(&respond.headers)),
             ("service.http.route.respond.delay", time(respond.delay)),
         ]),
         Action::Proxy(proxy) => leaves.extend(self::proxy(proxy)),
@@ -206,9 +244,10 @@ fn upstreams(table: &str, upstreams: &Upstreams) -> Vec<Leaf> {
     keys.into_iter().filter_map(leaf).collect()
 }
 
-fn headers(headers: &[(String, String)]) -> String {
+/// A table of names and values.
+fn pairs(pairs: &[(String, String)]) -> String {
     let pairs: Vec<String> =
-        headers.iter().map(|(name, value)| format!("{} = {}", text(name), text(value))).collect();
+        pairs.iter().map(|(name, value)| format!("{} = {}", text(name), text(value))).collect();
     if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
 }
 
@@ -236,6 +275,10 @@ fn word<T: Word>(value: T) -> String {
 
 fn time(value: Duration) -> String {
     text(&duration_text(value))
+}
+
+fn octal(bits: u32) -> String {
+    format!("\"{bits:04o}\"")
 }
 
 fn size(value: u64) -> String {

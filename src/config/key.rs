@@ -84,6 +84,15 @@ pub(super) enum Type {
     /// Tables with a certificate, its key and the hosts it is for.
     Certificates,
     Hosts,
+    /// A program and its arguments.
+    Command,
+    /// Variables and their values.
+    Environment,
+    /// One of three words, or a delay within these bounds.
+    Ready {
+        min: Duration,
+        max: Duration,
+    },
 }
 
 impl fmt::Display for Type {
@@ -113,7 +122,9 @@ impl fmt::Display for Type {
                 f.write_str(&either(words().iter().map(|word| format!("\"{word}\"")).collect()))
             }
             Type::Listeners => write!(f, "an array of addresses, or of tables with an address"),
-            Type::Address => write!(f, "\"IP:PORT\", \"unix:PATH\" or \"unix:@NAME\""),
+            Type::Address => {
+                write!(f, "\"IP:PORT\", \"udp:IP:PORT\", \"unix:PATH\" or \"unix:@NAME\"")
+            }
             Type::Mode => write!(f, "permission bits as octal text, such as \"0660\""),
             Type::Owner => write!(f, "\"user\", \"user:group\" or \":group\", each a name or a number"),
             Type::Workers { max } => write!(f, "an integer from 1 to {max}, \"auto\" or {{ min, max }}"),
@@ -125,6 +136,14 @@ impl fmt::Display for Type {
             }
             Type::Certificates => write!(f, "an array of tables with certificate, key and hosts"),
             Type::Hosts => write!(f, "an array of host names, with or without \"*.\" in front"),
+            Type::Command => write!(f, "an array of text, a program and its arguments"),
+            Type::Environment => write!(f, "a table of names and values"),
+            Type::Ready { .. } => {
+                write!(
+                    f,
+                    "\"accepting\", \"notify\", \"fd\", or \"delay:\" with a duration, such as \"delay:2s\""
+                )
+            }
         }
     }
 }

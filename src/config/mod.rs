@@ -16,6 +16,7 @@ mod notes;
 pub mod pem;
 mod place;
 mod problem;
+mod program;
 mod read;
 mod resolve;
 mod show;
@@ -24,6 +25,7 @@ mod suggest;
 mod table;
 #[cfg(test)]
 pub(crate) mod testing;
+mod tokens;
 pub mod types;
 mod values;
 mod words;
@@ -37,6 +39,7 @@ pub use load::{Loaded, load};
 pub use place::{control_socket, default_control_socket};
 pub use problem::Problem;
 pub use show::show;
+pub use tokens::{Tokens, names_sockets, replace};
 pub use types::*;
 
 use crate::model::plan::{Plan, ServicePlan};

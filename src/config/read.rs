@@ -10,7 +10,7 @@ use super::notes::{At, Notes};
 use super::problem::quoted;
 use super::values::{self, Wrong};
 use super::words::Word;
-use super::{suggest, table};
+use super::{program, suggest, table};
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
@@ -204,6 +204,9 @@ impl<'a> Section<'a> {
                         (Type::Tables, _) => Some(format!("write [[{}]], in double brackets", row.path)),
                         (Type::Upstreams, DeValue::String(text)) => {
                             Some(format!("did you mean [{}]?", quoted(text)))
+                        }
+                        (Type::Command, DeValue::String(line)) => {
+                            program::as_array(line).map(|meant| format!("did you mean {meant}?"))
                         }
                         _ => None,
                     };

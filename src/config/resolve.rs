@@ -1,16 +1,15 @@
-//! What a config's names mean on this machine: users, groups, CPUs, folders.
+//! What a config's names mean on this machine: users, groups, CPUs, files, programs.
 //!
-//! `check` asks a `Resolver`, so that its rules are tested without root and without a user
-//! database. `System` is the real one; it may block in NSS or on a dead mount, which is why configs
-//! are read in a child.
-//! What a config's names mean on this machine: users, groups, CPUs, files.
-//!
-//! `check` asks a `Resolver`, so that its rules are tested without root, without a user
-//! database and without files. `System` is the real one; it may block in NSS, which is why configs are read in a child.
+//! `check` asks a `Resolver`, so that its rules are tested without root, without a user database and without files.
+//! `System` is the real one; it may block in NSS or on a dead mount, which is why configs are read in a child.
 
+use super::program;
 use super::source::LIMIT;
+use super::types::Program;
 use crate::sys;
 use crate::sys::file::Contents;
+use std::ffi::OsString;
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +26,10 @@ pub(super) trait Resolver {
     fn folder(&self, path: &Path) -> io::Result<PathBuf>;
     /// A regular file of at most `LIMIT` bytes.
     fn file(&self, path: &Path) -> io::Result<Contents>;
+    /// Where the shell looks for programs (environ(7)), if that is set.
+    fn search_path(&self) -> Option<OsString>;
+    /// Whatever is at a path, as if it were a program, and what it is instead.
+    fn program(&self, path: &Path) -> io::Result<(Program, Metadata)>;
 }
 
 /// The machine we run on.
@@ -57,5 +60,13 @@ impl Resolver for System {
 
     fn file(&self, path: &Path) -> io::Result<Contents> {
         sys::file::read_regular(path, LIMIT)
+    }
+
+    fn search_path(&self) -> Option<OsString> {
+        std::env::var_os("PATH")
+    }
+
+    fn program(&self, path: &Path) -> io::Result<(Program, Metadata)> {
+        program::look(path)
     }
 }

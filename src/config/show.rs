@@ -1,7 +1,7 @@
 //! The resolved config as TOML: what `masterd -T` prints.
 //!
 //! Every key is written, in the order of the key table, paths absolute and `auto` as the number it
-//! came to. Loaded again it gives an equal config, but for `path` and `checksum`.
+//! came to; what has no value that could be written stands there as a comment. Loaded again it gives an equal config, but for `path` and `checksum`.
 
 use super::flat::{self, Leaf};
 use super::table::rows;
@@ -22,11 +22,19 @@ fn shown_service(service: &Service) -> String {
     let kind = format!("service.{}", service.kind.word());
     let (of_kind, own): (Vec<Leaf>, Vec<Leaf>) =
         flat::service(service).into_iter().partition(|(path, _)| path.starts_with(&format!("{kind}.")));
-    let mut out = format!("\n[[service]]\n{}listen = [\n", lines(own, "service"));
+    let mut out = format!("\n[[service]]\n{}", lines(own, "service"));
+    if service.limits.nofile.is_none() {
+        out.push_str("# limits.nofile is what masterd was started with\n");
+    }
+    out.push_str("listen = [\n");
     for listen in &service.listen {
         out.push_str(&format!("    {},\n", inline(flat::listener(listen), "service.listen")));
     }
-    out.push_str(&format!("]\n\n[{kind}]\n{}", lines(of_kind, &kind)));
+    out.push_str(&format!("]\n\n[{kind}]\n"));
+    if let Some(exec) = service.kind.exec() {
+        out.push_str(&format!("# the program is {}\n", exec.program.path.display()));
+    }
+    out.push_str(&lines(of_kind, &kind));
     for route in service.kind.routes() {
         out.push_str(&format!(
             "\n[[service.http.route]]\n{}",

@@ -108,12 +108,16 @@ pub(super) fn size_text(value: u64) -> String {
 /// The longest path or name that fits into `sockaddr_un` (unix(7)) with its closing NUL.
 pub(super) const UNIX_MAX: usize = 107;
 
-/// `IP:PORT`, `unix:PATH` (relative to `folder`) or `unix:@NAME`.
+/// `IP:PORT`, `udp:IP:PORT`, `unix:PATH` (relative to `folder`) or `unix:@NAME`.
 pub(super) fn address(text: &str, folder: &Path) -> Result<Address, Wrong> {
     match text.strip_prefix("unix:") {
-        Some(name) if name.starts_with('@') => abstract_name(&name[1..]),
-        Some(path) => Ok(Address::Unix(socket_path(path, folder)?)),
-        None => ip_and_port(text),
+        Some(name) if name.starts_with('@') => return abstract_name(&name[1..]),
+        Some(path) => return Ok(Address::Unix(socket_path(path, folder)?)),
+        None => {}
+    }
+    match text.strip_prefix("udp:") {
+        Some(rest) => ip_and_port(rest, "udp:").map(Address::Udp),
+        None => ip_and_port(text, "").map(Address::Tcp),
     }
 }
 
@@ -158,18 +162,27 @@ fn abstract_name(name: &str) -> Result<Address, Wrong> {
     Ok(Address::Abstract(name.to_owned()))
 }
 
-fn ip_and_port(text: &str) -> Result<Address, Wrong> {
-    let wrong = || Wrong::new(format!("{} is not an address", quoted(text)));
+/// An address that stood behind `scheme`.
+fn ip_and_port(text: &str, scheme: &str) -> Result<SocketAddr, Wrong> {
+    let shown = quoted(&format!("{scheme}{text}"));
     match text.parse::<SocketAddr>() {
         Ok(SocketAddr::V6(v6)) if v6.ip().to_ipv4_mapped().is_some() => {
             let plain = v6.ip().to_ipv4_mapped().map_or_else(String::new, |v4| format!("{v4}:{}", v6.port()));
-            Err(Wrong::new(format!("{} is an IPv4 address written as IPv6", quoted(text))).with(format!("write \"{plain}\"")))
+            let wrong = Wrong::new(format!("{shown} is an IPv4 address written as IPv6"));
+            Err(wrong.with(format!("write \"{scheme}{plain}\"")))
         }
-        Ok(address) => Ok(Address::Tcp(address)),
-        Err(_) => Err(match meant_address(text) {
-            Some(meant) => wrong().with(format!("did you mean \"{meant}\"?")),
-            None => wrong().with("write \"IP:PORT\", \"[IPv6]:PORT\", \"unix:PATH\" or \"unix:@NAME\"; names are not looked up"),
-        }),
+        Ok(address) => Ok(address),
+        Err(_) => {
+            let forms = match scheme {
+                "" => "\"IP:PORT\", \"[IPv6]:PORT\", \"unix:PATH\" or \"unix:@NAME\"",
+                _ => "\"udp:IP:PORT\" or \"udp:[IPv6]:PORT\"",
+            };
+            let meant = meant_address(text).filter(|meant| scheme.is_empty() || !meant.starts_with("unix:"));
+            Err(Wrong::new(format!("{shown} is not an address")).with(match meant {
+                Some(meant) => format!("did you mean \"{scheme}{meant}\"?"),
+                None => format!("write {forms}; names are not looked up"),
+            }))
+        }
     }
 }
 
@@ -261,6 +274,8 @@ mod tests {
         for (text, shown) in [
             ("127.0.0.1:80", "127.0.0.1:80"),
             ("[::1]:0", "[::1]:0"),
+            ("udp:127.0.0.1:53", "udp:127.0.0.1:53"),
+            ("udp:[::1]:0", "udp:[::1]:0"),
             ("unix:run/./a.sock", "unix:/etc/masterd/run/a.sock"),
             ("unix:/run//a.sock", "unix:/run/a.sock"),
             ("unix:@a b", "unix:@a b"),
@@ -277,6 +292,11 @@ mod tests {
             ("[::ffff:1.2.3.4]:80", "1.2.3.4:80"),
             ("example.com:80", "not looked up"),
             ("127.0.0.1:65536", "IP:PORT"),
+            ("udp:53", "did you mean \"udp:127.0.0.1:53\"?"),
+            ("udp:*:53", "did you mean \"udp:0.0.0.0:53\"?"),
+            ("udp:/run/a", "write \"udp:IP:PORT\" or"),
+            ("udp:unix:a", "write \"udp:IP:PORT\" or"),
+            ("udp:[::ffff:1.2.3.4]:80", "write \"udp:1.2.3.4:80\""),
         ] {
             let wrong = address(text, folder).unwrap_err();
             assert!(wrong.hint.as_deref().is_some_and(|h| h.contains(hint)), "{text}: {wrong:?}");

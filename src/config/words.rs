@@ -3,7 +3,8 @@
 //! The key table lists them, the reader turns them into values, `show` turns values back into
 //! them. Never: says where they may stand; that is the table's business.
 
-use super::types::{Accept, ClientAuth, Health, Idle, LogFormat, LogLevel, ProxyProtocol, Sigterm};
+use super::types::{Accept, ClientAuth, Health, Idle, LogFormat, LogLevel, Output, ProxyProtocol, Sigterm};
+use crate::sys;
 
 /// An enum whose values are words in the config.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -60,6 +61,10 @@ impl Word for ProxyProtocol {
     const ALL: &'static [(&'static str, Self)] = &[("v1", ProxyProtocol::V1), ("v2", ProxyProtocol::V2)];
 }
 
+impl Word for Output {
+    const ALL: &'static [(&'static str, Self)] = &[("log", Output::Log), ("inherit", Output::Inherit)];
+}
+
 /// What `status = …` of a route shows. One form so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StatusForm {
@@ -68,4 +73,24 @@ pub(super) enum StatusForm {
 
 impl Word for StatusForm {
     const ALL: &'static [(&'static str, Self)] = &[("json", StatusForm::Json)];
+}
+
+/// Signals that programs take as "end in good order", without the SIG in front. Not those that end it whatever it
+/// does (KILL), that it can't have heard of (STOP), or that mean something else to it (CHLD).
+const STOP_SIGNALS: [&str; 7] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "WINCH"];
+
+/// The words of `stop_signal`.
+pub(super) fn stop_signals() -> Vec<&'static str> {
+    STOP_SIGNALS.to_vec()
+}
+
+/// The number of one of them; numbers differ between architectures (signal(7)).
+pub(super) fn stop_signal(word: &str) -> Option<i32> {
+    (1..32).find(|number| stop_signal_word(*number) == Some(word))
+}
+
+/// Its word.
+pub(super) fn stop_signal_word(number: i32) -> Option<&'static str> {
+    let name = sys::process::signal_name(number);
+    STOP_SIGNALS.into_iter().find(|word| name.strip_prefix("SIG") == Some(word))
 }

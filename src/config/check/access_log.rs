@@ -8,6 +8,7 @@ use super::conflicts::Claimed;
 use crate::config::notes::At;
 use crate::config::read::Section;
 use crate::config::types::{AccessLog, LogFormat, Master};
+use crate::config::values::Wrong;
 use crate::config::words::Word;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -39,6 +40,13 @@ pub(super) fn settle(
     let mut all: Vec<Asked> = general.into_iter().collect();
     for (section, found) in sections.iter().zip(found) {
         found.service.access_log = match table(section) {
+            None if section.has("exec") => None,
+            Some(table) if section.has("exec") => {
+                let wrong = Wrong::new("masterd does not see what a program is asked");
+                let hint = "leave it out; the program writes a log of its own";
+                table.notes.wrong(table.at, section.row("access_log"), wrong.with(hint));
+                None
+            }
             None => master.access_log.clone(),
             Some(table) if table.switch("enabled") == Some(false) => None,
             Some(table) => asked(&table).map(|asked| {

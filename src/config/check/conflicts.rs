@@ -42,8 +42,8 @@ fn note_first<'a>(notes: &Notes<'_>, seen: &mut HashMap<&'a str, At>, name: &'a 
 #[derive(Default)]
 struct Claims<'a> {
     exact: HashMap<&'a Address, At>,
-    /// IP listeners by port; port 0 is always another one.
-    ports: HashMap<u16, Ports<'a>>,
+    /// IP listeners by port, those of TCP apart from those of UDP; port 0 is always another one.
+    ports: HashMap<(bool, u16), Ports<'a>>,
 }
 
 #[derive(Default)]
@@ -60,18 +60,24 @@ impl<'a> Claims<'a> {
             let message =
                 format!("the address {} is taken already, at {}", listen.address, notes.place(*first));
             let hint = match listen.address {
-                Address::Tcp(ip) if ip.port() == 0 => "listeners with port 0 need different IP addresses",
+                Address::Tcp(ip) | Address::Udp(ip) if ip.port() == 0 => {
+                    "listeners with port 0 need different IP addresses"
+                }
                 _ => "an address belongs to one listener of one service",
             };
             notes.error(at, message, Some(hint.to_owned()));
             return;
         }
         self.exact.insert(&listen.address, at);
-        let Address::Tcp(ip) = &listen.address else { return };
+        let (is_tcp, ip) = match &listen.address {
+            Address::Tcp(ip) => (true, ip),
+            Address::Udp(ip) => (false, ip),
+            Address::Unix(_) | Address::Abstract(_) => return,
+        };
         if ip.port() == 0 {
             return;
         }
-        let ports = self.ports.entry(ip.port()).or_default();
+        let ports = self.ports.entry((is_tcp, ip.port())).or_default();
         if let Some((other, first)) = ports.rival(listen, ip) {
             let wide = if claims_family(listen, 0) || claims_family(listen, 1) { listen } else { other };
             let message = format!(

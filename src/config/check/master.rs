@@ -49,8 +49,9 @@ fn log(section: &Section<'_>) -> Log {
     }
 }
 
-/// `user` and `group` as ids. Without root the workers keep the master's identity.
-fn identity(section: &Section<'_>, machine: &dyn Resolver) -> Identity {
+/// `user` and `group` as ids, of the master's table or of another. Without root the workers keep the
+/// master's identity.
+pub(super) fn identity(section: &Section<'_>, machine: &dyn Resolver) -> Identity {
     let user = section.text("user").unwrap_or_default();
     let group = section.text("group");
     let unchanged = Identity { user: String::new(), uid: u32::MAX, group: String::new(), gid: u32::MAX };
@@ -70,8 +71,9 @@ fn identity(section: &Section<'_>, machine: &dyn Resolver) -> Identity {
     let found_group = group.as_ref().and_then(|group| noted(section, "group", group_id(machine, group)));
     let Some((uid, primary)) = found_user else { return unchanged };
     if primary.is_none() && group.is_none() {
-        let sentence = format!("master.user: {} is a number, which has no primary group", quoted(&user));
-        section.notes.error(section.at_key("user"), sentence, Some("set master.group too".to_owned()));
+        let wrong = Wrong::new(format!("{} is a number, which has no primary group", quoted(&user)));
+        let hint = format!("set {} too", section.row("group").path);
+        section.notes.wrong(section.at_key("user"), section.row("user"), wrong.with(hint));
     }
     Identity { user, uid, group: group.unwrap_or_default(), gid: found_group.or(primary).unwrap_or(u32::MAX) }
 }

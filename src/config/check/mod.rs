@@ -7,6 +7,7 @@
 
 mod access_log;
 mod conflicts;
+mod exec;
 mod http;
 mod listen;
 mod master;
@@ -17,10 +18,13 @@ mod tls;
 mod upstream;
 
 use super::notes::{At, Notes};
+use super::problem::quoted;
 use super::read::{Layer, Section};
 use super::resolve::Resolver;
 use super::types::{Config, Service};
-use std::path::PathBuf;
+use super::values::{self, Wrong};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 /// A service and the places that messages about it point to.
 struct Found {
@@ -45,6 +49,11 @@ pub(super) fn config<'a>(
     let mut master = master::master(&master_section, &log_section, machine);
     let sections = root.tables("service");
     let mut found: Vec<Found> = sections.iter().map(|section| service::service(section, machine)).collect();
+    for (section, found) in sections.iter().zip(&found) {
+        if let Some(program) = found.service.kind.exec() {
+            exec::note_late(section, program.ready, master.ready_timeout);
+        }
+    }
     let access_logs = access_log::settle(&master_section, &mut master, &sections, &mut found);
     conflicts::note(notes, &found);
     let mut files = conflicts::files_of_listeners(&found);
@@ -91,5 +100,21 @@ fn name(section: &Section<'_>) -> Option<String> {
             section.notes.error(section.at_key("name"), format!("{}: {fault}", row.path), None);
             None
         }
+    }
+}
+
+/// The real path of a folder that is there; `whose` says which one to name instead of something else.
+fn folder(path: &Path, whose: &str, machine: &dyn Resolver) -> Result<PathBuf, Wrong> {
+    let shown = quoted(&path.to_string_lossy());
+    let real = machine.folder(path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Wrong::new(format!("there is no folder {shown}"))
+            .with("make it, or name another; a relative path begins at the folder of the main config file"),
+        ErrorKind::NotADirectory => Wrong::new(format!("{shown} is no folder")).with(whose),
+        _ => Wrong::new(format!("the folder {shown} can't be looked at: {error}")),
+    })?;
+    // What a symlink leads to has to be shown and passed on like a path of the config.
+    match real.to_str() {
+        Some(text) => values::absolute(text, Path::new("/")),
+        None => Err(Wrong::new(format!("the real path of {shown} is not valid UTF-8")).with("rename it")),
     }
 }

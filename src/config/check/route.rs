@@ -1,6 +1,6 @@
 //! One `service.http.route`: where it applies, its one action, its headers.
 
-use super::upstream;
+use super::{folder, upstream};
 use crate::config::notes::At;
 use crate::config::problem::quoted;
 use crate::config::read::{Section, must_be};
@@ -9,8 +9,6 @@ use crate::config::suggest;
 use crate::config::types::{Action, Files, Proxy, Redirect, Respond, Route};
 use crate::config::values::{self, Wrong};
 use crate::config::words::StatusForm;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
 
 /// `None` if it has no path or no action, which has been noted.
 pub(super) fn route(section: &Section<'_>, machine: &dyn Resolver) -> Option<Route> {
@@ -201,7 +199,10 @@ fn token_fault(text: &str) -> Option<Wrong> {
 
 fn files(section: &Section<'_>, machine: &dyn Resolver) -> Option<Files> {
     let root = section.read("root", |kind, value| match value.as_str() {
-        Some(text) => folder(&values::absolute(text, section.notes.folder)?, machine),
+        Some(text) => {
+            let path = values::absolute(text, section.notes.folder)?;
+            folder(&path, "name the folder that holds the files", machine)
+        }
         None => Err(must_be(kind, value)),
     });
     let index = section.read("index", |kind, value| match value.as_str() {
@@ -210,24 +211,6 @@ fn files(section: &Section<'_>, machine: &dyn Resolver) -> Option<Files> {
     });
     let precompressed = section.switch("precompressed");
     Some(Files { root: root?, index: index?, precompressed: precompressed? })
-}
-
-/// The real path of a folder that is there.
-fn folder(path: &Path, machine: &dyn Resolver) -> Result<PathBuf, Wrong> {
-    let shown = quoted(&path.to_string_lossy());
-    let real = machine.folder(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Wrong::new(format!("there is no folder {shown}"))
-            .with("make it, or name another; a relative path begins at the folder of the main config file"),
-        ErrorKind::NotADirectory => {
-            Wrong::new(format!("{shown} is no folder")).with("name the folder that holds the files")
-        }
-        _ => Wrong::new(format!("the folder {shown} can't be looked at: {error}")),
-    })?;
-    // What a symlink leads to has to be shown and passed on like a path of the config.
-    match real.to_str() {
-        Some(text) => values::absolute(text, Path::new("/")),
-        None => Err(Wrong::new(format!("the real path of {shown} is not valid UTF-8")).with("rename it")),
-    }
 }
 
 fn index_fault(index: &str) -> Option<Wrong> {

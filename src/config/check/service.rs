@@ -1,55 +1,79 @@
 //! One `[[service]]`: its pool, limits, drain and restart rules. Listeners and what its workers do
 //! have files of their own.
 
-use super::{Found, http, listen, name, tcp};
+use super::{Found, exec, http, listen, name, tcp};
 use crate::config::key::Type;
+use crate::config::notes::At;
 use crate::config::read::{Section, integer, must_be};
 use crate::config::resolve::Resolver;
-use crate::config::types::{Affinity, Drain, Idle, Kind, Limits, Pool, Restart, Service};
+use crate::config::types::{Affinity, Drain, Idle, Kind, Limits, Listen, Pool, Restart, Service};
 use crate::config::values::{self, Wrong};
 use std::time::Duration;
 use toml::de::DeValue;
 
 pub(super) fn service(section: &Section<'_>, machine: &dyn Resolver) -> Found {
     let name = name(section).unwrap_or_default();
-    let (listen, listen_at) = listen::listeners(section, &name, machine).into_iter().unzip();
+    let (listen, listen_at): (Vec<Listen>, Vec<At>) =
+        listen::listeners(section, &name, machine).into_iter().unzip();
     let workers = workers(section, machine);
     let connections = section.integer("connections").unwrap_or(1);
+    let has_program = section.has("exec");
+    let nofile = if has_program { None } else { Some((NOFILE, connections)) };
+    if has_program {
+        exec::note_ignored(section);
+    }
     let service = Service {
-        listen,
         workers,
         connections,
         drain: drain(&section.table("drain")),
         restart: restart(&section.table("restart")),
-        limits: limits(&section.table("limits"), connections, machine),
-        kind: kind(section, machine),
+        limits: limits(&section.table("limits"), nofile, machine),
+        kind: kind(section, &listen, machine),
         // `access_log` fills it in, together with the master's.
         access_log: None,
+        listen,
         name,
     };
     Found { service, name_at: section.at_key("name"), listen_at }
 }
 
 /// What its workers do; of what is written, all is checked.
-fn kind(section: &Section<'_>, machine: &dyn Resolver) -> Kind {
-    let http = section.has("http").then(|| http::http(&section.table("http"), machine));
-    let tcp = section.has("tcp").then(|| tcp::tcp(&section.table("tcp")));
-    match (http, tcp) {
-        (Some(http), None) => Kind::Http(http),
-        (None, Some(tcp)) => Kind::Tcp(tcp),
-        (Some(http), Some(_)) => {
-            let message = "a service has exactly one of http and tcp; this one has both";
-            let hint = "make it two services, each with addresses of its own".to_owned();
-            section.notes.error(section.at_key("tcp"), message, Some(hint));
-            Kind::Http(http)
+fn kind(section: &Section<'_>, listen: &[Listen], machine: &dyn Resolver) -> Kind {
+    let http = section.has("http").then(|| Kind::Http(http::http(&section.table("http"), machine)));
+    let tcp = section.has("tcp").then(|| Kind::Tcp(tcp::tcp(&section.table("tcp"))));
+    let exec = section.has("exec").then(|| program(section, listen, machine));
+    let written = [("http", http), ("tcp", tcp), ("exec", exec)].into_iter();
+    let (keys, mut kinds): (Vec<&str>, Vec<Kind>) = written.filter_map(|(k, kind)| Some((k, kind?))).unzip();
+    match keys[..] {
+        [_] => {}
+        [.., last] => {
+            let message = format!(
+                "a service has exactly one of http, tcp and exec; this one has {}",
+                keys.join(" and ")
+            );
+            let hint = "make them services of their own, each with its addresses".to_owned();
+            section.notes.error(section.at_key(last), message, Some(hint));
         }
-        (None, None) => {
+        [] => {
             let message = "[[service]] does not say what its workers do";
-            let hint = "add http = { route = [...] } or tcp = { proxy = { upstream = [...] } }".to_owned();
-            section.notes.error(section.at, message, Some(hint));
-            Kind::Http(http::nothing())
+            let hint = "add http = { route = [...] }, tcp = { proxy = { upstream = [...] } } or exec = { command = [...] }";
+            section.notes.error(section.at, message, Some(hint.to_owned()));
         }
     }
+    kinds.pop().unwrap_or_else(nothing)
+}
+
+/// What stands for a kind that is missing or of no use, which has been noted.
+fn nothing() -> Kind {
+    Kind::Http(http::nothing())
+}
+
+fn program(section: &Section<'_>, listen: &[Listen], machine: &dyn Resolver) -> Kind {
+    let names: Vec<&str> = listen.iter().map(|listen| listen.name.as_str()).collect();
+    // A listener that is wrong has been noted; that it is missing is not to be said as well.
+    let written = section.find("listen").and_then(|(_, value)| Some(value.as_array()?.len()));
+    let all = (written == Some(names.len())).then_some(names.as_slice());
+    exec::exec(&section.table("exec"), all, machine).map_or_else(nothing, |exec| Kind::Exec(Box::new(exec)))
 }
 
 fn workers(section: &Section<'_>, machine: &dyn Resolver) -> Pool {
@@ -113,15 +137,21 @@ fn restart(section: &Section<'_>) -> Restart {
         backoff_min: min.unwrap_or_default(),
         backoff_max: max.unwrap_or_default(),
         give_up: section.integer("give_up").unwrap_or_default(),
-        max_requests: 0,
-        max_memory: 0,
-        max_age: Duration::ZERO,
+        max_requests: section.integer("max_requests").unwrap_or_default(),
+        max_memory: section.size("max_memory").unwrap_or_default(),
+        max_age: section.duration("max_age").unwrap_or_default(),
     }
 }
 
-fn limits(section: &Section<'_>, connections: u32, machine: &dyn Resolver) -> Limits {
-    let nofile = section.integer("nofile").unwrap_or_default();
-    if u64::from(connections) > nofile && nofile > 0 {
+/// Open files of a built-in worker where nothing else is said.
+const NOFILE: u64 = 65_536;
+
+/// `built_in` is the default of `nofile` and the worker's connections; a program has what masterd was started with.
+fn limits(section: &Section<'_>, built_in: Option<(u64, u32)>, machine: &dyn Resolver) -> Limits {
+    let nofile = section.integer("nofile").or(built_in.map(|(nofile, _)| nofile));
+    if let (Some(nofile), Some((_, connections))) = (nofile, built_in)
+        && u64::from(connections) > nofile
+    {
         let message = format!(
             "service.limits.nofile: with {nofile} open files a worker never reaches its {connections} connections"
         );
@@ -141,7 +171,7 @@ fn limits(section: &Section<'_>, connections: u32, machine: &dyn Resolver) -> Li
         Some(text) => values::size(text).map(Some),
         None => Err(must_be(kind, value)),
     });
-    Limits { nofile: Some(nofile), core: core.flatten(), cpu_affinity: affinity(section, machine), nice }
+    Limits { nofile, core: core.flatten(), cpu_affinity: affinity(section, machine), nice }
 }
 
 fn affinity(section: &Section<'_>, machine: &dyn Resolver) -> Affinity {

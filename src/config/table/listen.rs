@@ -20,7 +20,7 @@ pub(super) static ROWS: &[Row] = &[
         Type::Address,
         Required { example: "\"unix:run/web.sock\"" },
         Identity,
-        "An IPv6 address stands in brackets; port 0 lets the kernel choose. A socket path is at most 107 bytes; `unix:@NAME` is an abstract name without a file. No two listeners may claim the same address.",
+        "An IPv6 address stands in brackets; port 0 lets the kernel choose. A socket path is at most 107 bytes; `unix:@NAME` is an abstract name without a file; `udp:` in front of IP and port is for datagrams, and for `exec` only. No two listeners may claim the same address.",
     ),
     key(
         "service.listen.name",
@@ -43,11 +43,11 @@ pub(super) static ROWS: &[Row] = &[
         "service.listen.accept",
         Type::Word(words_of::<Accept>),
         Absent {
-            means: "\"per-worker\" for IP addresses, \"shared\" for unix sockets",
+            means: "\"per-worker\" for the TCP addresses of built-in workers, else \"shared\"",
             example: "\"shared\"",
         },
         Kept,
-        "One socket for each worker (SO_REUSEPORT; IP addresses only), or one that all workers share.",
+        "One socket for each worker (SO_REUSEPORT; TCP addresses of built-in workers only), or one that all workers share.",
     ),
     key(
         "service.listen.ipv6_only",
@@ -61,7 +61,7 @@ pub(super) static ROWS: &[Row] = &[
         ANY_TIME,
         Toml("\"0s\""),
         Socket,
-        "IP addresses only, whole seconds: how long the kernel keeps a connection back that has not sent anything (TCP_DEFER_ACCEPT). \"0s\" is off.",
+        "TCP addresses only, whole seconds: how long the kernel keeps a connection back that has not sent anything (TCP_DEFER_ACCEPT). \"0s\" is off.",
     ),
     key(
         "service.listen.mode",
@@ -82,6 +82,6 @@ pub(super) static ROWS: &[Row] = &[
         Type::Switch,
         Toml("false"),
         Workers,
-        "Whether every connection begins with a PROXY protocol header, version 1 or 2, which tells who the client is. One that does not is closed. Only for addresses that nobody but the proxy in front can reach: whoever connects can claim any address.",
+        "Whether every connection begins with a PROXY protocol header, version 1 or 2, which tells who the client is. One that does not is closed. Only for addresses that nobody but the proxy in front can reach: whoever connects can claim any address. Built-in workers only.",
     ),
 ];

@@ -6,6 +6,7 @@
 //! Never: resolves anything; cross-checks between keys are `check`'s.
 
 mod access_log;
+mod exec;
 mod http;
 mod listen;
 mod master;
@@ -24,7 +25,7 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
     let of_service = [service::ROWS, access_log::OF_SERVICE, listen::ROWS, tls::ROWS];
     let http = [http::ROWS, route::ROWS, upstream::OF_ROUTES, route::PROXY];
     let tcp = [tcp::ROWS, upstream::OF_TCP];
-    of_master.into_iter().chain(of_service).chain(http).chain(tcp).flatten()
+    of_master.into_iter().chain(of_service).chain(http).chain(tcp).chain([exec::ROWS]).flatten()
 }
 
 /// The row of a key by its full path.

@@ -1,11 +1,12 @@
 //! The rows of `[[service]]`, but for its listeners and what its workers do. Order here is order in the man page.
 
-use super::{ANY_TIME, NONE, SOME_TIME, key};
+use super::{ANY_TIME, NONE, SOME_TIME, YEAR, key};
 use crate::config::key::Default::{Absent, Required, Toml};
 use crate::config::key::Reload::{Identity, Workers};
 use crate::config::key::{Row, Type};
 use crate::config::types::Idle;
 use crate::config::words::words_of;
+use std::time::Duration;
 
 pub(super) static ROWS: &[Row] = &[
     key(
@@ -13,7 +14,7 @@ pub(super) static ROWS: &[Row] = &[
         Type::Tables,
         Required { example: "[]" },
         Identity,
-        "A named set of listeners, one kind of worker (exactly one of `http` and `tcp`) and the size of its pool. At least one is needed.",
+        "A named set of listeners, one kind of worker (exactly one of `http`, `tcp` and `exec`) and the size of its pool. At least one is needed.",
     ),
     key(
         "service.name",
@@ -48,7 +49,7 @@ pub(super) static ROWS: &[Row] = &[
         Type::Integer { min: 1, max: 1_000_000 },
         Toml("20000"),
         Workers,
-        "Connections that each worker holds at most. At the limit it stops accepting; it does not fail.",
+        "Connections that each worker holds at most. At the limit it stops accepting; it does not fail. Built-in workers only: masterd can't hold a program to it.",
     ),
     key("service.drain", Type::Table, NONE, Workers, "How its workers leave."),
     key(
@@ -77,9 +78,15 @@ pub(super) static ROWS: &[Row] = &[
         Type::Word(words_of::<Idle>),
         Toml("\"announce\""),
         Workers,
-        "What becomes of idle keep-alive connections: \"announce\" lets them stay until their next request, which is answered with `Connection: close`, or until the grace ends; \"close\" closes them, spread over one second.",
+        "What becomes of idle keep-alive connections: \"announce\" lets them stay until their next request, which is answered with `Connection: close`, or until the grace ends; \"close\" closes them, spread over one second. Built-in workers only.",
     ),
-    key("service.restart", Type::Table, NONE, Workers, "How dead workers are replaced."),
+    key(
+        "service.restart",
+        Type::Table,
+        NONE,
+        Workers,
+        "How dead workers are replaced, and when living ones are. Of `max_requests`, `max_memory` and `max_age` each worker has a limit of its own, up to a tenth apart, so that a pool is not replaced all at once; the new worker is ready before the old one drains.",
+    ),
     key(
         "service.restart.backoff_min",
         SOME_TIME,
@@ -101,13 +108,34 @@ pub(super) static ROWS: &[Row] = &[
         Workers,
         "Early deaths in a row after which the service is given up until the next reload; 0 is never.",
     ),
+    key(
+        "service.restart.max_requests",
+        Type::Integer { min: 0, max: 1_000_000_000_000 },
+        Toml("0"),
+        Workers,
+        "Requests after which a worker is replaced; 0 is never. Those of a program count where it counts them in its slot of the scoreboard.",
+    ),
+    key(
+        "service.restart.max_memory",
+        Type::Size { min: 0, max: i64::MAX as u64 },
+        Toml("\"0\""),
+        Workers,
+        "Memory above which a worker is replaced, with a program that of all its processes; \"0\" is never.",
+    ),
+    key(
+        "service.restart.max_age",
+        Type::DurationOrOff { min: Duration::from_secs(1), max: YEAR },
+        Toml("\"0s\""),
+        Workers,
+        "The age at which a worker is replaced; \"0s\" is never.",
+    ),
     key("service.limits", Type::Table, NONE, Workers, "What its workers may use."),
     key(
         "service.limits.nofile",
         Type::Integer { min: 64, max: 1 << 30 },
-        Toml("65536"),
+        Absent { means: "65536, or for `exec` what masterd was started with", example: "65536" },
         Workers,
-        "Open files of a worker, raised as far as the hard limit allows.",
+        "Open files of a worker, raised as far as the hard limit allows. Programs that use select(2) break above 1024.",
     ),
     key(
         "service.limits.core",

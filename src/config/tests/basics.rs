@@ -33,7 +33,7 @@ listen = [
 workers = { min = 2, max = 8 }
 connections = 7
 drain = { grace = "5m", long_lived_grace = "1h", delay = "2s", idle = "close" }
-restart = { backoff_min = "1s", backoff_max = "1s", give_up = 3 }
+restart = { backoff_min = "1s", backoff_max = "1s", give_up = 3, max_requests = 4, max_memory = "1GiB", max_age = "1d" }
 limits = { nofile = 1024, core = "unlimited", cpu_affinity = [2, 0, 2], nice = -3 }
 access_log = { file = "run/w.log" }
 
@@ -95,6 +95,29 @@ connect_timeout = "1s"
 max_failures = 1
 retry_after = "2s"
 proxy_protocol = "v1"
+
+[[service]]
+name = "five"
+listen = ["127.0.0.1:8083", "udp:127.0.0.1:8083", { address = "udp:[::]:8084", ipv6_only = false, name = "wide" }]
+limits.nofile = 512
+
+[service.exec]
+command = ["/bin/sh", "-c", "exec server --fd {fd:wide} \"$0\"", ""]
+directory = "/srv/now"
+env = { B = "{ready_fd}", "A b" = "é\"\n" }
+ready = "fd"
+stop_signal = "SIGQUIT"
+output = "inherit"
+nonblocking = true
+umask = "0077"
+watchdog = "2s"
+user = "www"
+group = "web"
+
+[[service]]
+name = "timed"
+listen = ["unix:run/six.sock"]
+exec = { command = ["sh", "x"], directory = "/srv/www", ready = "delay:1500ms" }
 "#;
 
 #[test]

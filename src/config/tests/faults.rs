@@ -94,7 +94,7 @@ fn missing_keys() {
     );
     check(
         &without("http"),
-        "m.toml:1:1: [[service]] does not say what its workers do; add http = { route = [...] } or tcp = { proxy = { upstream = [...] } }",
+        "m.toml:1:1: [[service]] does not say what its workers do; add http = { route = [...] }, tcp = { proxy = { upstream = [...] } } or exec = { command = [...] }",
     );
     check(&listener(""), "m.toml:3:10: service.listen: a service needs at least one address");
     check(

@@ -292,7 +292,7 @@ fn tcp_services() {
         ),
         (
             "tcp.echo = true\nhttp.route = [{ path = '/', health = 'live' }]",
-            "1: a service has exactly one of http and tcp; this one has both; make it two services, each with addresses of its own",
+            "1: a service has exactly one of http, tcp and exec; this one has http and tcp; make them services of their own, each with its addresses",
         ),
     ] {
         check(&tcp(text), &format!("m.toml:4:{expected}"));

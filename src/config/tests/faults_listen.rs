@@ -28,7 +28,7 @@ const LISTENERS: &[(&str, &str)] = &[
     ),
     (
         "{ address = 'unix:@a', defer_accept = '1s' }",
-        "49: service.listen.defer_accept is for IP addresses only, and unix:@a is none; leave it out",
+        "49: service.listen.defer_accept is for TCP addresses only, and unix:@a is none; leave it out",
     ),
     (
         "{ address = '1.2.3.4:5', defer_accept = '1500ms' }",

@@ -2,8 +2,10 @@
 
 mod access_log;
 mod basics;
+mod exec;
 mod faults;
 mod faults_actions;
+mod faults_exec;
 mod faults_listen;
 mod files;
 mod published;
@@ -12,16 +14,19 @@ mod tls;
 
 use super::load::{Loaded, load_on};
 use super::problem::Problem;
-use super::resolve::Resolver;
+use super::resolve::{Resolver, System};
+use super::types::Program;
 use crate::sys::file::{self, Contents};
 use std::ffi::OsString;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A machine with two CPUs, `nobody`, `www`, the group `web`, and a folder `/srv/www` to which the
-/// symlink `/srv/now` points, certificates in every folder `tls`; and the real `conf` of this repository.
+/// symlink `/srv/now` points, certificates in every folder `tls`, the program `/srv/api/current/bin/server`; and the
+/// real `conf` of this repository, temporary folders and programs. PATH is `/bin` after a relative folder.
 pub struct Machine {
     pub root: bool,
 }
@@ -57,6 +62,7 @@ impl Resolver for Machine {
             Some("/srv/latin1") => Ok(OsString::from_vec(b"/srv/caf\xe9".to_vec()).into()),
             Some("/srv/lines") => Ok(PathBuf::from("/srv/a\nb")),
             _ if path.starts_with(repository().join("conf")) => path.canonicalize(),
+            _ if path.starts_with(std::env::temp_dir()) => System.folder(path),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
     }
@@ -67,6 +73,15 @@ impl Resolver for Machine {
             Some((text, mode)) => Ok(Contents { bytes: text.clone().into_bytes(), mode: *mode }),
             None => file::read_regular(path, 1 << 20),
         }
+    }
+
+    fn search_path(&self) -> Option<OsString> {
+        Some("bin:/bin".into())
+    }
+
+    fn program(&self, path: &Path) -> io::Result<(Program, Metadata)> {
+        let server = Path::new("/srv/api/current/bin/server");
+        System.program(if path == server { Path::new("/bin/sh") } else { path })
     }
 }
 

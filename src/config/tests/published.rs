@@ -96,7 +96,7 @@ fn the_examples_load() {
     let page = man_page();
     let examples: Vec<&str> =
         page.split(".EX\n").skip(1).filter_map(|rest| Some(rest.split_once(".EE")?.0)).collect();
-    assert_eq!(examples.len(), 3);
+    assert_eq!(examples.len(), 4);
     for example in examples {
         let mut text = example.replace("\\e", "\\").replace("\\-", "-");
         if !text.contains("[[service]]") {

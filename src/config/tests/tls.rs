@@ -297,10 +297,10 @@ fn a_file_that_holds_something_else_is_a_change_that_new_workers_get() {
     assert_eq!(
         said,
         [
-            "listener 127.0.0.1:8443: certificate DIR/tls/a.pem is read anew: new workers have it",
-            "listener 127.0.0.1:8443: certificate DIR/tls/b.pem is read anew: new workers have it",
-            "listener 127.0.0.1:8443: client_ca DIR/tls/ca.pem is read anew: new workers have it",
-            "listener 127.0.0.1:8443: key DIR/tls/a.key is read anew: new workers have it",
+            "listener 127.0.0.1:8443: certificate DIR/tls/a.pem is another file: new workers have it",
+            "listener 127.0.0.1:8443: certificate DIR/tls/b.pem is another file: new workers have it",
+            "listener 127.0.0.1:8443: client_ca DIR/tls/ca.pem is another file: new workers have it",
+            "listener 127.0.0.1:8443: key DIR/tls/a.key is another file: new workers have it",
         ]
     );
     let removed = {

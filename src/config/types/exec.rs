@@ -11,7 +11,8 @@ use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Exec {
-    /// As written, at least one; `{tokens}` are not replaced yet.
+    /// At least one, as written, but the first absolute if it is a path; `{tokens}` in the others are not
+    /// replaced yet (`config::replace`).
     pub command: Vec<String>,
     pub program: Program,
     /// Where it runs: absolute, without symlinks.
