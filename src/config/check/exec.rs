@@ -22,16 +22,21 @@ use toml::de::DeValue;
 /// A text of the config and its place.
 type Written = (At, String);
 
-/// The program of a service, if it can be started. `listeners` are their names; `None` if not all are known.
-pub(super) fn exec(
-    section: &Section<'_>,
-    listeners: Option<&[&str]>,
-    machine: &dyn Resolver,
-) -> Option<Exec> {
+/// What a program's keys are compared with.
+pub(super) struct Around<'a> {
+    /// The names of its service's listeners; `None` if not all are known.
+    pub listeners: Option<&'a [&'a str]>,
+    /// The master's.
+    pub ready_timeout: Duration,
+}
+
+/// The program of a service, if it can be started.
+pub(super) fn exec(section: &Section<'_>, around: &Around<'_>, machine: &dyn Resolver) -> Option<Exec> {
     let ready = section.read("ready", readiness);
     let (command, env) = (command(section), env(section));
     let texts = texts(command.as_deref(), env.as_deref());
-    note_tokens(section, &texts, ready, listeners);
+    note_tokens(section, &texts, ready, around.listeners);
+    note_late(section, ready, around.ready_timeout);
     if command.is_some() && env.is_some() {
         note_untold(section, &texts, ready);
     }
@@ -62,11 +67,10 @@ pub(super) fn exec(
 }
 
 /// Notes keys of a `[[service]]` with a program that are written for nothing.
-pub(super) fn note_ignored(service: &Section<'_>) {
-    let drain = service.table("drain");
+pub(super) fn note_ignored(service: &Section<'_>, drain: &Section<'_>) {
     for (section, key, why) in [
         (service, "connections", "masterd can't hold a program to it; give the program a limit of its own"),
-        (&drain, "idle", "what becomes of its idle connections is the program's business"),
+        (drain, "idle", "what becomes of its idle connections is the program's business"),
     ] {
         if section.has(key) {
             let message = format!("{} is ignored: {why}", section.row(key).path);
@@ -76,15 +80,18 @@ pub(super) fn note_ignored(service: &Section<'_>) {
 }
 
 /// Notes a delay within which no generation can become ready.
-pub(super) fn note_late(service: &Section<'_>, ready: Readiness, timeout: Duration) {
-    let Readiness::Delay(delay) = ready else { return };
-    if delay >= timeout {
-        let section = service.table("exec");
+fn note_late(section: &Section<'_>, ready: Option<Readiness>, timeout: Duration) {
+    // A timeout of zero stands for one that is wrong, which has been noted.
+    if let Some(Readiness::Delay(delay)) = ready
+        && delay >= timeout
+        && !timeout.is_zero()
+    {
         let [delay, timeout] = [delay, timeout].map(values::duration_text);
-        let message = format!(
-            "service.exec.ready: {delay} are not less than master.ready_timeout, {timeout}: no generation would ever be ready"
-        );
-        section.notes.error(section.at_key("ready"), message, Some("wait less, or allow more".to_owned()));
+        let wrong = Wrong::new(format!(
+            "{delay} are not less than master.ready_timeout, {timeout}: no generation would ever be ready"
+        ));
+        let hint = "wait less, or allow more";
+        section.notes.wrong(section.at_key("ready"), section.row("ready"), wrong.with(hint));
     }
 }
 

@@ -137,7 +137,7 @@ fn note_unfit(options: &Section<'_>, address: &Address) {
 
 /// Notes what masterd can't do with connections that a program takes.
 fn note_not_for_programs(options: &Section<'_>) {
-    let proxied = options.switch("proxy_protocol").unwrap_or_default();
+    let proxied = options.find("proxy_protocol").is_some_and(|(_, value)| value.as_bool() == Some(true));
     for (key, written, hint) in [
         ("tls", options.has("tls"), "let the program speak TLS, or put a service with http or tcp before it"),
         (

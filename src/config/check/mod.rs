@@ -48,12 +48,8 @@ pub(super) fn config<'a>(
     let log_section = master_section.table("log");
     let mut master = master::master(&master_section, &log_section, machine);
     let sections = root.tables("service");
-    let mut found: Vec<Found> = sections.iter().map(|section| service::service(section, machine)).collect();
-    for (section, found) in sections.iter().zip(&found) {
-        if let Some(program) = found.service.kind.exec() {
-            exec::note_late(section, program.ready, master.ready_timeout);
-        }
-    }
+    let service = |section| service::service(section, master.ready_timeout, machine);
+    let mut found: Vec<Found> = sections.iter().map(service).collect();
     let access_logs = access_log::settle(&master_section, &mut master, &sections, &mut found);
     conflicts::note(notes, &found);
     let mut files = conflicts::files_of_listeners(&found);

@@ -11,24 +11,26 @@ use crate::config::values::{self, Wrong};
 use std::time::Duration;
 use toml::de::DeValue;
 
-pub(super) fn service(section: &Section<'_>, machine: &dyn Resolver) -> Found {
+/// `ready_timeout` is the master's.
+pub(super) fn service(section: &Section<'_>, ready_timeout: Duration, machine: &dyn Resolver) -> Found {
     let name = name(section).unwrap_or_default();
     let (listen, listen_at): (Vec<Listen>, Vec<At>) =
         listen::listeners(section, &name, machine).into_iter().unzip();
     let workers = workers(section, machine);
     let connections = section.integer("connections").unwrap_or(1);
+    let drain_section = section.table("drain");
     let has_program = section.has("exec");
-    let nofile = if has_program { None } else { Some((NOFILE, connections)) };
+    let built_in = if has_program { None } else { Some((NOFILE, connections)) };
     if has_program {
-        exec::note_ignored(section);
+        exec::note_ignored(section, &drain_section);
     }
     let service = Service {
         workers,
         connections,
-        drain: drain(&section.table("drain")),
+        drain: drain(&drain_section),
         restart: restart(&section.table("restart")),
-        limits: limits(&section.table("limits"), nofile, machine),
-        kind: kind(section, &listen, machine),
+        limits: limits(&section.table("limits"), built_in, machine),
+        kind: kind(section, &listen, ready_timeout, machine),
         // `access_log` fills it in, together with the master's.
         access_log: None,
         listen,
@@ -38,10 +40,10 @@ pub(super) fn service(section: &Section<'_>, machine: &dyn Resolver) -> Found {
 }
 
 /// What its workers do; of what is written, all is checked.
-fn kind(section: &Section<'_>, listen: &[Listen], machine: &dyn Resolver) -> Kind {
+fn kind(section: &Section<'_>, listen: &[Listen], ready_timeout: Duration, machine: &dyn Resolver) -> Kind {
     let http = section.has("http").then(|| Kind::Http(http::http(&section.table("http"), machine)));
     let tcp = section.has("tcp").then(|| Kind::Tcp(tcp::tcp(&section.table("tcp"))));
-    let exec = section.has("exec").then(|| program(section, listen, machine));
+    let exec = section.has("exec").then(|| program(section, listen, ready_timeout, machine));
     let written = [("http", http), ("tcp", tcp), ("exec", exec)].into_iter();
     let (keys, mut kinds): (Vec<&str>, Vec<Kind>) = written.filter_map(|(k, kind)| Some((k, kind?))).unzip();
     match keys[..] {
@@ -68,12 +70,19 @@ fn nothing() -> Kind {
     Kind::Http(http::nothing())
 }
 
-fn program(section: &Section<'_>, listen: &[Listen], machine: &dyn Resolver) -> Kind {
+fn program(
+    section: &Section<'_>,
+    listen: &[Listen],
+    ready_timeout: Duration,
+    machine: &dyn Resolver,
+) -> Kind {
     let names: Vec<&str> = listen.iter().map(|listen| listen.name.as_str()).collect();
     // A listener that is wrong has been noted; that it is missing is not to be said as well.
     let written = section.find("listen").and_then(|(_, value)| Some(value.as_array()?.len()));
-    let all = (written == Some(names.len())).then_some(names.as_slice());
-    exec::exec(&section.table("exec"), all, machine).map_or_else(nothing, |exec| Kind::Exec(Box::new(exec)))
+    let listeners = (written == Some(names.len())).then_some(names.as_slice());
+    let around = exec::Around { listeners, ready_timeout };
+    let exec = exec::exec(&section.table("exec"), &around, machine);
+    exec.map_or_else(nothing, |exec| Kind::Exec(Box::new(exec)))
 }
 
 fn workers(section: &Section<'_>, machine: &dyn Resolver) -> Pool {

@@ -201,6 +201,12 @@ fn a_fault_has_no_echo() {
     assert_eq!(errors(&text, false).len(), 1, "{:?}", errors(&text, false));
     let text = keys("env.A = '{fd:side}'").replace("address = 'unix:a.sock'", "address = 'x'");
     assert_eq!(errors(&text, false).len(), 1, "{:?}", errors(&text, false));
+    let text = keys("ready = 'delay:1s'") + "[master]\nready_timeout = 0";
+    assert_eq!(errors(&text, false).len(), 1, "{:?}", errors(&text, false));
+    let text = keys("ready = 'delay:1h'\ndir = 1") + "[service.drain]\ngraze = 1";
+    assert_eq!(errors(&text, false).len(), 3, "{:?}", errors(&text, false));
+    let text = listening("{ address = '1.2.3.4:5', proxy_protocol = 1, accept = 2 }");
+    assert_eq!(errors(&text, false).len(), 2, "{:?}", errors(&text, false));
     let text = service("['sh', 5, '{ready_fd}']", "exec.ready = 'fd'");
     assert_eq!(errors(&text, false).len(), 1, "{:?}", errors(&text, false));
 }
