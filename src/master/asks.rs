@@ -69,15 +69,9 @@ fn asked(shell: &mut Shell, client: ClientId, request: Request, out: &mut Vec<Ev
 
 /// Whoever follows events learns at once that somebody is there.
 fn greet(shell: &mut Shell, client: ClientId) {
-    let note = Note {
-        level: Level::Info,
-        event: "following",
-        text: format!("masterd is {}", shell.fleet.state_word()),
-        service: None,
-        seat: None,
-        generation: Some(shell.fleet.serving),
-        worker: None,
-    };
+    let text = format!("masterd is {}", shell.fleet.state_word());
+    let generation = Some(shell.fleet.serving);
+    let note = Note { generation, ..Note::new(Level::Info, "following", text) };
     let event = notes::event_line(&note, Some(shell.pid));
     shell.control.say(client, &Reply::Event { event }, now());
 }

@@ -15,6 +15,7 @@ use crate::sys::signal::{self, Caught};
 use crate::wire::order::MESSAGE_LIMIT;
 use crate::wire::report::Report;
 use mio::{Events, Token};
+use std::time::Duration;
 
 pub const SIGNALS: Token = Token(0);
 pub const CONTROL: Token = Token(1);
@@ -24,8 +25,11 @@ const WORKER_TOKENS: usize = 16;
 const READING_TOKENS: usize = 1 << 61;
 /// Reports of a dead worker that are read before its death is told.
 const LAST_WORDS: usize = 4096;
-/// Most of what a worker says that is kept.
+/// Most bytes of what a worker says that are kept.
 const WHY_LIMIT: usize = 512;
+/// Most lines of what its program printed that are kept, and bytes of each.
+const LINES: usize = 20;
+const LINE_LIMIT: usize = 256;
 
 /// The tokens of a worker's pidfd and channel.
 pub fn tokens(worker: WorkerId) -> (Token, Token) {
@@ -43,6 +47,7 @@ pub fn rank(event: &Event) -> u8 {
         Event::Signal(Word::Quit | Word::Terminate | Word::Interrupt) => 1,
         Event::Ready { .. }
         | Event::Failed { .. }
+        | Event::Extend { .. }
         | Event::Closed { .. }
         | Event::Leaving { .. }
         | Event::Died { .. } => 0,
@@ -178,15 +183,33 @@ fn understand(shell: &mut Shell, worker: WorkerId, report: Report, out: &mut Vec
         Report::Leaving { .. } => out.push(Event::Leaving { worker }),
         Report::Closed { rites } => out.push(Event::Closed { worker, rites }),
         Report::StatusWanted => asks::status_for_worker(shell, worker),
-        // Of programs: the keeper that would say so does not exist yet.
-        Report::Program { .. } | Report::Extend { .. } | Report::Says { .. } | Report::Sampled => {}
-        Report::Failed { why, .. } => {
-            let mut why = why.escape_debug().to_string();
-            let end = (0..=WHY_LIMIT.min(why.len())).rev().find(|n| why.is_char_boundary(*n));
-            why.truncate(end.unwrap_or(0));
-            out.push(Event::Failed { worker, why });
+        Report::Extend { ms } => out.push(Event::Extend { worker, more: Duration::from_millis(ms) }),
+        Report::Program { .. } | Report::Says { .. } | Report::Sampled => {}
+        Report::Failed { why, lines } => {
+            let lines = lines[lines.len().saturating_sub(LINES)..].iter();
+            let lines = lines.map(|line| tamed(line, LINE_LIMIT)).collect();
+            out.push(Event::Failed { worker, why: tamed(&why, WHY_LIMIT), lines });
         }
     }
+}
+
+/// Foreign text in at most so many bytes, its control characters written out: it can't be more than one
+/// line, nor move a cursor.
+fn tamed(text: &str, limit: usize) -> String {
+    let mut tame = String::new();
+    for c in text.chars() {
+        let before = tame.len();
+        match c {
+            '\t' => tame.push_str("    "),
+            '"' | '\'' | '\\' => tame.push(c),
+            c => tame.extend(c.escape_debug()),
+        }
+        if tame.len() > limit {
+            tame.truncate(before);
+            break;
+        }
+    }
+    tame
 }
 
 fn death(shell: &mut Shell, worker: WorkerId, out: &mut Vec<Event>) {
@@ -249,4 +272,18 @@ pub fn pulse(shell: &mut Shell) -> Event {
     let workers = shell.crew.handles.iter().map(reading).collect();
     let queue = |(service, seat, waiting)| Queue { service, seat, waiting };
     Event::Pulse { workers, queues: shell.sockets.queues().into_iter().map(queue).collect() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::tamed;
+
+    #[test]
+    fn foreign_text_is_one_line_of_bounded_length_and_cut_between_characters() {
+        assert_eq!(tamed("a\tb \"c\" d\\e", 99), "a    b \"c\" d\\e");
+        assert_eq!(tamed("x\n\x1b[2J\u{202e}ü", 99), "x\\n\\u{1b}[2J\\u{202e}ü");
+        assert_eq!(tamed("üüü", 5), "üü");
+        assert_eq!(tamed("ab\x1b", 5), "ab", "an escape is whole or not there");
+        assert_eq!(tamed(&"x".repeat(600), 512).len(), 512);
+    }
 }

@@ -30,7 +30,7 @@ pub fn event_line(note: &Note, pid: Option<i32>) -> EventLine {
         at: rfc3339(clock::wall_ns()),
         level: level.to_owned(),
         event: note.event.to_owned(),
-        text: note.text.clone(),
+        text: note.brief(),
         service: note.service.as_ref().map(|s| s.0.clone()),
         seat: note.seat.map(|s| s.0),
         generation: note.generation.map(|g| g.0),
@@ -43,7 +43,7 @@ pub fn log(logger: &Logger, note: &Note, pid: Option<i32>) {
     let service = note.service.as_ref().map(|s| s.0.as_str());
     let seat = note.seat.map(|s| s.0);
     let generation = note.generation.map(|g| g.0);
-    let text = &note.text;
+    let text = note.brief();
     let more = Fields { service, seat, generation, pid };
     match note.level {
         Level::Error => slog::error!(logger, "{}", text; "event" => note.event, more),

@@ -368,7 +368,8 @@ fn say(shell: &mut Shell, note: &Note) {
     notes::log(&shell.log, note, pid);
     shell.control.publish(&notes::event_line(note, pid), now());
     if note.level == Level::Error {
-        shell.last_error = Some(note.text.clone());
+        let lines = note.lines.iter().map(|line| format!("\n{line}")).collect::<String>();
+        shell.last_error = Some(note.text.clone() + &lines);
     }
     if matches!(note.event, "reload_done" | "reload_failed" | "started" | "upgrade_done") {
         let ok = note.event != "reload_failed";

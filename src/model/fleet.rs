@@ -142,6 +142,9 @@ pub struct Worker {
     pub hung: bool,
     /// What it said was wrong.
     pub failed: Option<String>,
+    /// What its program printed last, as far as it said so.
+    #[serde(default)]
+    pub printed: Vec<String>,
     pub pulse: Pulse,
 }
 

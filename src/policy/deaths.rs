@@ -5,9 +5,12 @@
 
 use super::turn::Turn;
 use super::vocabulary::{Action, Level};
-use super::{backoff, drain, rescue, rollover, verdict, waiters};
+use super::{backoff, drain, printed, rescue, rollover, verdict, waiters};
 use crate::model::fleet::Worker;
-use crate::model::{Phase, ServiceName, WorkerId};
+use crate::model::{Phase, WorkerId};
+
+/// How a worker ends that has said what is wrong: that it did says nothing more.
+const SAID: &str = "exited with status 1";
 
 /// The worker says that it leaves on purpose.
 pub fn leaving(turn: &mut Turn, id: WorkerId) {
@@ -16,10 +19,11 @@ pub fn leaving(turn: &mut Turn, id: WorkerId) {
     }
 }
 
-/// The worker says what is wrong with it; its end follows.
-pub fn failed(turn: &mut Turn, id: WorkerId, why: String) {
+/// The worker says what is wrong with it, and what its program printed last; its end follows.
+pub fn failed(turn: &mut Turn, id: WorkerId, why: String, lines: Vec<String>) {
     if let Some(worker) = turn.fleet.workers.get_mut(&id).filter(|w| w.failed.is_none()) {
         worker.failed = Some(why.clone());
+        worker.printed = lines;
         turn.note_worker(Level::Error, "failed", id, why);
     }
 }
@@ -62,7 +66,11 @@ pub fn died(turn: &mut Turn, id: WorkerId, how: &str) {
         return;
     };
     let asked = worker.leaving || (worker.phase == Phase::Stopping && !worker.hung);
-    let how = worker.failed.as_ref().map_or_else(|| how.to_owned(), |why| format!("{how}: {why}"));
+    let how = match &worker.failed {
+        Some(why) if how == SAID => why.clone(),
+        Some(why) => format!("{how}: {why}"),
+        None => how.to_owned(),
+    };
     if asked {
         turn.note_worker(Level::Info, "ended", id, format!("worker is gone: {how}"));
     } else {
@@ -72,8 +80,7 @@ pub fn died(turn: &mut Turn, id: WorkerId, how: &str) {
     turn.push(Action::Forget { worker: id, death: !asked });
     rescue::release(turn, id);
     if worker.hung {
-        let Worker { service, seat, generation, .. } = &worker;
-        remember(turn, service, format!("worker {service}/{seat} of generation {generation} ended: {how}"));
+        remember(turn, &worker, &how);
     } else if !asked {
         count(turn, &worker, &how);
     }
@@ -82,12 +89,12 @@ pub fn died(turn: &mut Turn, id: WorkerId, how: &str) {
 /// What an end that nobody asked for means to the reload under way, or to the service.
 fn count(turn: &mut Turn, worker: &Worker, how: &str) {
     let Worker { service, seat, generation, .. } = worker;
-    let which = format!("worker {service}/{seat} of generation {generation}");
     if rollover::owns(turn, *generation) {
         let when = if worker.ready_at.is_some() { "before the verdict" } else { "before it was ready" };
-        return verdict::fail(turn, format!("{which} ended {when}: {how}"), Vec::new());
+        let why = format!("worker {service}/{seat} of generation {generation} ended {when}: {how}");
+        return verdict::fail(turn, why, printed::quoted(&worker.printed));
     }
-    remember(turn, service, format!("{which} ended: {how}"));
+    remember(turn, worker, how);
     let early = worker.ready_at.is_none_or(|at| turn.now.since(at) < backoff::SETTLED);
     let in_force = turn.fleet.services.get(service).is_some_and(|s| s.generation == *generation);
     if early && in_force && worker.drain.is_none() {
@@ -96,8 +103,10 @@ fn count(turn: &mut Turn, worker: &Worker, how: &str) {
 }
 
 /// Keeps the reason for `status`.
-fn remember(turn: &mut Turn, name: &ServiceName, why: String) {
-    if let Some(service) = turn.service(name) {
-        service.last_death = Some(why);
+fn remember(turn: &mut Turn, worker: &Worker, how: &str) {
+    let Worker { service, seat, generation, .. } = worker;
+    let why = format!("worker {service}/{seat} of generation {generation} ended: {how}");
+    if let Some(service) = turn.service(service) {
+        service.last_death = Some(printed::brief(&why, &printed::quoted(&worker.printed)));
     }
 }

@@ -1,4 +1,5 @@
-//! Drain orders and every deadline of a worker: ready in time, drained in time, gone in time.
+//! Drain orders and every deadline of a worker: ready in time (or a bit later, if it asks for that), drained
+//! in time, gone in time.
 //!
 //! Escalation: the worker cuts what is left at its own deadlines, of `grace` and of `long_lived_grace`; half
 //! a second later it is told to finish; a second after that it is killed. It is let alone past the first as
@@ -65,6 +66,22 @@ fn first_look(drain: &Draining) -> Moment {
 /// When a worker has to be gone.
 fn last_look(drain: &Draining) -> Moment {
     drain.end() + GOODBYE + SLACK
+}
+
+/// How many times `ready_timeout` a program may take that asks for more time again and again.
+const PATIENCE: u32 = 10;
+
+/// A program that is not ready yet asks for so much time from now on; never for less than it has.
+pub fn extend(turn: &mut Turn, id: WorkerId, more: Duration) {
+    let asked = turn.now + more;
+    let Some(worker) = turn.fleet.workers.get(&id).filter(|w| w.phase == Phase::Starting) else {
+        return;
+    };
+    let timeout = turn.fleet.plans.get(&worker.plan).map(|p| p.ready_timeout).unwrap_or_default();
+    let last = worker.spawned + timeout.saturating_mul(PATIENCE);
+    if let Some(worker) = turn.fleet.workers.get_mut(&id) {
+        worker.deadline = worker.deadline.map(|at| at.max(asked.min(last)));
+    }
 }
 
 /// A worker that was told to go before it was ready has come up meanwhile: it gets the whole grace for

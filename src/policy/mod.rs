@@ -17,6 +17,7 @@ mod hold;
 mod invariants;
 mod pool;
 mod pool_size;
+mod printed;
 mod pulse;
 mod rescue;
 mod rollout;
@@ -70,7 +71,8 @@ fn apply(turn: &mut Turn, event: Event) {
         Event::Orphaned { service, seat } => rescue::orphaned(turn, service, seat),
         Event::Leaving { worker } => deaths::leaving(turn, worker),
         Event::Closed { worker, rites } => rescue::closed(turn, worker, rites),
-        Event::Failed { worker, why } => deaths::failed(turn, worker, why),
+        Event::Failed { worker, why, lines } => deaths::failed(turn, worker, why, lines),
+        Event::Extend { worker, more } => drain::extend(turn, worker, more),
         Event::Died { worker, how } => deaths::died(turn, worker, &how),
         Event::Pulse { workers, queues } => pulse::beat(turn, &workers, &queues),
         Event::Due => {}

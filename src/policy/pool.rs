@@ -35,6 +35,7 @@ pub fn spawn(
         leaving: false,
         hung: false,
         failed: None,
+        printed: Vec::new(),
         pulse: Pulse::default(),
     };
     turn.fleet.workers.insert(id, worker);

@@ -46,9 +46,7 @@ impl<'a> Turn<'a> {
 
     pub fn note(&mut self, level: Level, event: &'static str, text: impl Into<String>) {
         let generation = self.fleet.rollover.as_ref().map(|r| r.generation);
-        let note =
-            Note { level, event, text: text.into(), service: None, seat: None, generation, worker: None };
-        self.out.push(Action::Note(note));
+        self.out.push(Action::Note(Note { generation, ..Note::new(level, event, text) }));
     }
 
     /// A note about a generation.
@@ -60,9 +58,7 @@ impl<'a> Turn<'a> {
         text: impl Into<String>,
     ) {
         let generation = Some(generation);
-        let note =
-            Note { level, event, text: text.into(), service: None, seat: None, generation, worker: None };
-        self.out.push(Action::Note(note));
+        self.out.push(Action::Note(Note { generation, ..Note::new(level, event, text) }));
     }
 
     pub fn note_service(
@@ -73,22 +69,18 @@ impl<'a> Turn<'a> {
         text: impl Into<String>,
     ) {
         let service = Some(name.clone());
-        let note =
-            Note { level, event, text: text.into(), service, seat: None, generation: None, worker: None };
-        self.out.push(Action::Note(note));
+        self.out.push(Action::Note(Note { service, ..Note::new(level, event, text) }));
     }
 
     /// A note about one worker, which must still be in the fleet.
     pub fn note_worker(&mut self, level: Level, event: &'static str, id: WorkerId, text: impl Into<String>) {
         let worker = self.fleet.workers.get(&id);
         let note = Note {
-            level,
-            event,
-            text: text.into(),
             service: worker.map(|w| w.service.clone()),
             seat: worker.map(|w| w.seat),
             generation: worker.map(|w| w.generation),
             worker: Some(id),
+            ..Note::new(level, event, text)
         };
         self.out.push(Action::Note(note));
     }

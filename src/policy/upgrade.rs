@@ -14,7 +14,7 @@
 
 use super::turn::Turn;
 use super::vocabulary::{Action, Answer, Level, Proof, Refused};
-use super::{rollover, verdict};
+use super::{printed, rollover, verdict};
 use crate::model::fleet::{Stage, Step, Until, Upgrade, UpgradeOutcome, UpgradeStep, Waiter};
 use crate::model::{ClientId, Generation};
 
@@ -145,7 +145,10 @@ pub fn lost(turn: &mut Turn, why: String, lines: Vec<String>) {
         Level::Error,
         "upgrade_lost",
         generation,
-        format!("generation {generation} does not come up: {why}; the old binary takes over again"),
+        format!(
+            "generation {generation} does not come up: {}; the old binary takes over again",
+            printed::brief(&why, &lines)
+        ),
     );
     if let Some(upgrade) = turn.fleet.upgrade.as_mut() {
         upgrade.failure = Some((why, lines));
@@ -179,13 +182,14 @@ pub fn abort(turn: &mut Turn, why: &str) {
 /// The upgrade came to nothing; this image goes on.
 pub fn fail(turn: &mut Turn, why: String, lines: Vec<String>) {
     let Some(upgrade) = turn.fleet.upgrade.take() else { return };
-    turn.note(Level::Error, "upgrade_failed", format!("upgrade failed: {why}"));
+    let brief = printed::brief(&why, &lines);
+    turn.note(Level::Error, "upgrade_failed", format!("upgrade failed: {brief}"));
     let served = turn.fleet.serving;
     let text = match turn.fleet.is_stopping() {
-        true => why.clone(),
+        true => why,
         false => format!("{why}; the old binary and generation {served} serve on"),
     };
-    let error = Some(why);
+    let error = Some(brief);
     turn.fleet.last_upgrade = Some(UpgradeOutcome { at: turn.now, version: upgrade.version, error });
     if let Some((client, _)) = upgrade.client {
         let answer = Answer { ok: false, text, lines, generation: Some(served) };

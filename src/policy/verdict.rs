@@ -5,8 +5,8 @@
 //! (`pool` starts it, `pool::relieve` hands over).
 
 use super::turn::Turn;
-use super::vocabulary::{Action, Answer, Level};
-use super::{drain, rollover, upgrade, waiters};
+use super::vocabulary::{Action, Answer, Level, Note};
+use super::{drain, printed, rollover, upgrade, waiters};
 use crate::model::fleet::{Backoff, DrainWhy, Hold, Load, Outcome, Rollover, Service, Stage, Worker};
 use crate::model::{Generation, Phase, PlanId, ServiceName};
 use std::collections::BTreeMap;
@@ -117,7 +117,8 @@ fn drain_old(turn: &mut Turn, rollover: &Rollover) {
     }
 }
 
-/// The reload came to nothing: what it started goes, what served goes on.
+/// The reload came to nothing: what it started goes, what served goes on. Where there is no room for `lines`,
+/// the last that a program printed stands in the sentence.
 pub fn fail(turn: &mut Turn, why: String, lines: Vec<String>) {
     if upgrade::on_trial(turn) {
         return upgrade::lost(turn, why, lines);
@@ -127,16 +128,18 @@ pub fn fail(turn: &mut Turn, why: String, lines: Vec<String>) {
     };
     let generation = rollover.generation;
     let what = if rollover.first { "start" } else { "reload" };
-    let text = format!("{what} failed (generation {generation}): {why}");
+    let brief = printed::brief(&why, &lines);
     let event = if rollover.first { "start_failed" } else { "reload_failed" };
-    turn.note_generation(Level::Error, event, generation, text);
+    let text = format!("{what} failed (generation {generation}): {why}");
+    let note = Note { generation: Some(generation), ..Note::new(Level::Error, event, text) };
+    turn.push(Action::Note(Note { lines: lines.clone(), ..note }));
     if rollover.first {
         return super::stop::give_up(turn);
     }
     undo(turn, &rollover);
     // Only a stop ends a trial here: this image stays for the rest.
     upgrade::fail(turn, why.clone(), Vec::new());
-    turn.fleet.last_reload = Some(Outcome { at: turn.now, generation, error: Some(why.clone()) });
+    turn.fleet.last_reload = Some(Outcome { at: turn.now, generation, error: Some(brief) });
     let served = turn.fleet.serving;
     let text = match turn.fleet.is_stopping() {
         true => why,

@@ -3,6 +3,7 @@
 //! `master/inbox` makes events, `master/outbox` performs actions; what comes of an action returns as
 //! an event. Nothing here does anything.
 
+use super::printed;
 use crate::model::fleet::DrainWhy;
 use crate::model::plan::{Idle, Plan};
 use crate::model::{ClientId, Generation, PlanId, Seat, ServiceName, WorkerId};
@@ -67,6 +68,13 @@ pub enum Event {
     Failed {
         worker: WorkerId,
         why: String,
+        /// What its program printed last.
+        lines: Vec<String>,
+    },
+    /// Its program asks for so much time from now on to become ready.
+    Extend {
+        worker: WorkerId,
+        more: Duration,
     },
     /// Reaped; `how` reads like "killed by SIGSEGV" or "exited with status 1".
     Died {
@@ -335,8 +343,24 @@ pub struct Note {
     /// A stable word: `ready`, `died`, `reload_done`, …
     pub event: &'static str,
     pub text: String,
+    /// Further lines for whoever waits for a start: what a program printed last.
+    pub lines: Vec<String>,
     pub service: Option<ServiceName>,
     pub seat: Option<Seat>,
     pub generation: Option<Generation>,
     pub worker: Option<WorkerId>,
+}
+
+impl Note {
+    /// A note about nobody in particular.
+    pub fn new(level: Level, event: &'static str, text: impl Into<String>) -> Note {
+        let text = text.into();
+        let (service, seat, generation, worker) = (None, None, None, None);
+        Note { level, event, text, lines: Vec::new(), service, seat, generation, worker }
+    }
+
+    /// The text where there is no room for lines.
+    pub fn brief(&self) -> String {
+        printed::brief(&self.text, &self.lines)
+    }
 }

@@ -1,6 +1,6 @@
 //! A worker ends: asked or not, in each phase of its life.
 
-use super::sim::{GOOD, Life, MS, SECOND, Sim};
+use super::sim::{GOOD, Life, MS, SECOND, SLEEPER, Sim, plan, service};
 use crate::model::{Phase, ServiceName, WorkerId};
 use crate::policy::{Action, Event, Request, Word};
 
@@ -30,11 +30,98 @@ fn a_ready_worker_that_dies_is_a_death_with_its_reason() {
 fn what_the_worker_said_was_wrong_is_part_of_the_reason() {
     let mut sim = Sim::running(1);
     let worker = sim.worker_at(0);
-    sim.tell(Event::Failed { worker, why: "no memory".to_owned() });
-    sim.tell(Event::Failed { worker, why: "and again".to_owned() });
+    let failed = |why: &str| Event::Failed { worker, why: why.to_owned(), lines: Vec::new() };
+    sim.tell(failed("no memory"));
+    sim.tell(failed("and again"));
     assert_eq!(sim.noted("failed"), 1, "said once");
     sim.kill(worker);
     assert!(last_death(&sim).ends_with("killed by SIGKILL: no memory"));
+}
+
+/// The worker tells how its program ended and what that printed, and leaves with status 1.
+fn program_fails(sim: &mut Sim, worker: WorkerId) {
+    let lines = vec!["Traceback:".to_owned(), "ImportError: no app".to_owned()];
+    sim.tell(Event::Failed { worker, why: "exited with status 3".to_owned(), lines });
+    sim.tell(Event::Died { worker, how: "exited with status 1".to_owned() });
+}
+
+#[test]
+fn how_a_program_ended_is_the_reason_and_not_how_its_worker_left() {
+    let mut sim = Sim::running(1);
+    let worker = sim.worker_at(0);
+    program_fails(&mut sim, worker);
+    let expected =
+        "worker web/0 of generation 1 ended: exited with status 3; it printed last: ImportError: no app";
+    assert_eq!(last_death(&sim), expected);
+}
+
+#[test]
+fn what_a_program_printed_goes_to_whoever_waits_for_the_reload() {
+    let mut sim = Sim::running(1);
+    let client = sim.reload();
+    sim.until("it starts", |s| s.fleet.workers.len() == 2);
+    let new = one_in(&sim, Phase::Starting);
+    program_fails(&mut sim, new);
+    let answer = sim.answer(client).clone();
+    let why = "worker web/0 of generation 2 ended before it was ready: exited with status 3";
+    assert_eq!(answer.text, format!("{why}; generation 1 serves on"));
+    assert_eq!(answer.lines, ["it printed last:", "  Traceback:", "  ImportError: no app"]);
+    let error = sim.fleet.last_reload.as_ref().and_then(|r| r.error.clone());
+    assert_eq!(error, Some(format!("{why}; it printed last: ImportError: no app")));
+}
+
+#[test]
+fn what_a_program_printed_goes_to_whoever_waits_for_the_start() {
+    let mut sim = Sim::new(plan(vec![service("web", 1)]));
+    sim.tell(Event::Boot);
+    sim.until("it starts", |s| s.fleet.workers.len() == 1);
+    let worker = one_in(&sim, Phase::Starting);
+    program_fails(&mut sim, worker);
+    let failed = sim.log.iter().find_map(|(_, a)| match a {
+        Action::Note(note) if note.event == "start_failed" => Some(note.clone()),
+        _ => None,
+    });
+    let failed = failed.expect("it is noted");
+    assert!(failed.text.ends_with("before it was ready: exited with status 3"), "{}", failed.text);
+    assert!(failed.brief().ends_with("3; it printed last: ImportError: no app"), "{}", failed.brief());
+    assert_eq!(failed.lines.len(), 3);
+}
+
+#[test]
+fn a_program_that_asks_for_time_gets_it_but_not_for_ever() {
+    let mut sim = Sim::running(1);
+    sim.file().ready_timeout = 5 * SECOND;
+    sim.since_generation(2, SLEEPER);
+    sim.reload();
+    sim.until("it starts", |s| s.fleet.workers.len() == 2);
+    let worker = one_in(&sim, Phase::Starting);
+    let began = sim.now;
+    let left = |sim: &Sim| sim.fleet.workers[&worker].deadline.map(|at| at.since(began));
+    sim.tell(Event::Extend { worker, more: SECOND });
+    assert_eq!(left(&sim), Some(5 * SECOND), "it had more");
+    sim.tell(Event::Extend { worker, more: 20 * SECOND });
+    assert_eq!(left(&sim), Some(20 * SECOND));
+    sim.pass(19 * SECOND);
+    sim.tell(Event::Extend { worker, more: std::time::Duration::MAX });
+    assert_eq!(left(&sim), Some(50 * SECOND), "ten times ready_timeout");
+    sim.pass(30 * SECOND);
+    assert!(sim.fleet.rollover.is_some());
+    sim.pass(2 * SECOND);
+    assert!(sim.fleet.rollover.is_none() && sim.noted("hung") == 1);
+}
+
+#[test]
+fn time_that_a_worker_asks_for_when_it_is_ready_or_drains_changes_nothing() {
+    let mut sim = Sim::running(1);
+    let worker = sim.worker_at(0);
+    sim.tell(Event::Extend { worker, more: SECOND });
+    assert_eq!(sim.fleet.workers[&worker].deadline, None);
+    sim.deafen(worker);
+    sim.reload();
+    sim.until("it drains", |s| s.fleet.workers.get(&worker).is_some_and(|w| w.phase == Phase::Draining));
+    let deadline = sim.fleet.workers[&worker].deadline;
+    sim.tell(Event::Extend { worker, more: 9_000 * SECOND });
+    assert_eq!(sim.fleet.workers[&worker].deadline, deadline);
 }
 
 #[test]
@@ -160,7 +247,8 @@ fn words_about_a_worker_that_is_gone_mean_nothing() {
         Event::Ready { worker },
         Event::Leaving { worker },
         Event::Spawned { worker, pid: 3 },
-        Event::Failed { worker, why: String::new() },
+        Event::Failed { worker, why: String::new(), lines: Vec::new() },
+        Event::Extend { worker, more: SECOND },
         Event::SpawnFailed { worker, why: String::new() },
         Event::Died { worker, how: String::new() },
     ] {

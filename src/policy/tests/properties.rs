@@ -135,10 +135,11 @@ fn some_worker(sim: &Sim, who: usize) -> WorkerId {
 fn untimely(sim: &mut Sim, who: usize, what: u8) {
     let worker = some_worker(sim, who);
     let why = "it says so".to_owned();
-    let event = match what % 6 {
+    let event = match what % 7 {
         0 => Event::Ready { worker },
         1 => Event::Leaving { worker },
-        2 => Event::Failed { worker, why },
+        2 => Event::Failed { worker, why, lines: vec!["it printed this".to_owned()] },
+        6 => Event::Extend { worker, more: 30 * SECOND },
         3 => Event::Spawned { worker, pid: 1 },
         4 => Event::Died { worker: WorkerId(999_999), how: why },
         _ => Event::SpawnFailed { worker: WorkerId(999_999), why },
