@@ -129,21 +129,29 @@ fn listeners(listeners: &[Listener]) -> Vec<Line> {
     if listeners.is_empty() {
         return Vec::new();
     }
-    let columns = [
+    let counted = listeners.iter().any(|l| l.active.is_some());
+    let mut columns = vec![
         Column { head: "LISTENER", right: false, most: 24 },
-        Column { head: "ADDRESS", right: false, most: 54 },
+        Column { head: "ADDRESS", right: false, most: 47 },
         Column { head: "QUEUE", right: true, most: 6 },
         Column { head: "LIMIT", right: true, most: 6 },
     ];
+    if counted {
+        columns.push(Column { head: "ACTIVE", right: true, most: 6 });
+    }
     let rows = listeners.iter().map(|l| {
         // A unix socket does not tell how long its queue may be.
         let limit = if l.queue_limit == 0 { "-".to_owned() } else { count(l.queue_limit.into()) };
         let below = l.why.iter().flat_map(|why| Line::sentence(Tone::Bad, WRONG, why, 3)).collect();
         let full = l.queue_limit > 0 && l.queue >= l.queue_limit;
         let tone = if full { Tone::Bad } else { Tone::Plain };
-        Row { cells: vec![l.name.clone(), l.address.clone(), count(l.queue.into()), limit], tone, below }
+        let mut cells = vec![l.name.clone(), l.address.clone(), count(l.queue.into()), limit];
+        cells.extend(l.active.map(count));
+        cells.resize(columns.len(), "-".to_owned());
+        Row { cells, tone, below }
     });
-    table(&columns, rows.collect())
+    let rows = rows.collect();
+    table(&columns, rows)
 }
 
 fn totals(service: &Service) -> Vec<Line> {
@@ -242,6 +250,32 @@ web (http): 2 of 3 workers ready, scaled by hand until the next reload
   total: 24690 accepted, 1.23M requests, 9.4 MiB in, 1.2 GiB out, 3 errors, 0 cut, 1 death, 34
          access log lines lost";
         assert_eq!(text(&status), expected);
+    }
+
+    #[test]
+    fn a_program_is_shown_by_its_own_pid_and_by_what_can_be_known_of_it() {
+        let mut status = sample();
+        let api = &mut status.services[0];
+        (api.name, api.kind) = ("api".into(), "exec".into());
+        api.listeners[0].active = Some(5);
+        api.listeners[1].active = Some(0);
+        let [first, second] = &mut api.workers[..] else { panic!("two") };
+        (first.keeper, second.keeper) = (Some(4240), Some(4241));
+        (first.accepted, first.requests, first.pid) = (0, 0, 0);
+        second.requests = 3;
+        second.why = Some("its program has not said WATCHDOG=1 for 3s".into());
+        let expected = "
+api (exec): 2 of 2 workers ready
+  LISTENER  ADDRESS            QUEUE  LIMIT  ACTIVE
+  web       127.0.0.1:8080         0   4096       5
+  web-2     unix:run/web.sock      0      -       0
+  SEAT   PID  GEN  STATE  ACTIVE  IDLE  IN-FLIGHT  ACCEPTED  REQUESTS  ERRORS    MEMORY     UP
+     0     -    7  ready      12     -          -         -         -       -  12.3 MiB  3m12s
+     1  4244    7  ready       0     0          0         0         3       0         -  3m12s
+        ! its program has not said WATCHDOG=1 for 3s
+";
+        let shown = text(&status);
+        assert!(shown.contains(expected), "{shown}");
     }
 
     #[test]
@@ -346,6 +380,7 @@ web (http): 2 of 3 workers ready, scaled by hand until the next reload
             (listener.name, listener.address, listener.why) =
                 (long.clone(), long.clone(), Some(long.clone()));
             (listener.queue, listener.queue_limit) = (u32::MAX, u32::MAX);
+            listener.active = Some(u64::MAX);
         }
         web.totals.bytes_in = u64::MAX;
         web.totals.requests = u64::MAX;

@@ -33,6 +33,12 @@ pub fn rows(workers: &[Worker], now_ns: u64) -> Vec<Line> {
     table(&COLUMNS, workers.iter().map(|w| row(w, now_ns)).collect())
 }
 
+/// A program is looked at from outside: what it does not count itself nobody knows.
+fn counted(w: &Worker, n: u64) -> String {
+    let unknown = w.keeper.is_some() && w.accepted == 0 && w.requests == 0;
+    if unknown { "-".to_owned() } else { count(n) }
+}
+
 fn row(w: &Worker, now_ns: u64) -> Row {
     let tone = match w.state.as_str() {
         _ if w.why.is_some() => Tone::Bad,
@@ -41,15 +47,15 @@ fn row(w: &Worker, now_ns: u64) -> Row {
     };
     let cells = vec![
         w.seat.to_string(),
-        w.pid.to_string(),
+        if w.pid == 0 { "-".to_owned() } else { w.pid.to_string() },
         w.generation.to_string(),
         w.state.clone(),
         count(active(&w.active)),
-        count(w.idle),
-        count(w.in_flight),
-        count(w.accepted),
-        count(w.requests),
-        count(w.errors),
+        counted(w, w.idle),
+        counted(w, w.in_flight),
+        counted(w, w.accepted),
+        counted(w, w.requests),
+        counted(w, w.errors),
         w.memory.map_or("-".to_owned(), size),
         since(&w.started, now_ns),
     ];

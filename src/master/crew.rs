@@ -36,6 +36,10 @@ pub struct Handle {
     pub nonsense: u64,
     /// A status could not be sent to it; said once in the log.
     pub status_failed: bool,
+    /// Of a keeper: the program's main process, as it says. For people to see, and for nothing else.
+    pub program: Option<i32>,
+    /// Of a keeper: what there is to say of the program.
+    pub says: Option<String>,
     pub(super) unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
 }
 
@@ -73,6 +77,8 @@ impl Handle {
             deaf: false,
             nonsense: 0,
             status_failed: false,
+            program: None,
+            says: None,
             unsent: VecDeque::new(),
         }
     }
@@ -80,6 +86,11 @@ impl Handle {
     /// The service as this worker's config has it.
     pub fn service(&self) -> Option<&Service> {
         self.config.services.iter().find(|s| s.name == self.service.0)
+    }
+
+    /// Whether it keeps a program.
+    pub fn is_keeper(&self) -> bool {
+        self.service().is_some_and(|s| s.kind.exec().is_some())
     }
 
     /// Sends an order, behind those that still wait.

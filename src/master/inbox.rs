@@ -5,7 +5,7 @@
 
 use super::asks;
 use super::control::CLIENT_TOKENS;
-use super::crew::{Heard, REPORTS_PER_TURN};
+use super::crew::{Handle, Heard, REPORTS_PER_TURN};
 use super::turn::{Shell, now};
 use super::upgrade::candidate;
 use crate::model::WorkerId;
@@ -184,12 +184,23 @@ fn understand(shell: &mut Shell, worker: WorkerId, report: Report, out: &mut Vec
         Report::Closed { rites } => out.push(Event::Closed { worker, rites }),
         Report::StatusWanted => asks::status_for_worker(shell, worker),
         Report::Extend { ms } => out.push(Event::Extend { worker, more: Duration::from_millis(ms) }),
-        Report::Program { .. } | Report::Says { .. } | Report::Sampled => {}
+        Report::Program { pid } => told(shell, worker, |h| h.program = Some(pid).filter(|pid| *pid > 0)),
+        Report::Says { text } => {
+            told(shell, worker, |h| h.says = text.map(|text| tamed(&text, WHY_LIMIT)));
+        }
+        Report::Sampled => {}
         Report::Failed { why, lines } => {
             let lines = lines[lines.len().saturating_sub(LINES)..].iter();
             let lines = lines.map(|line| tamed(line, LINE_LIMIT)).collect();
             out.push(Event::Failed { worker, why: tamed(&why, WHY_LIMIT), lines });
         }
+    }
+}
+
+/// Takes note of what a keeper says of its program.
+fn told(shell: &mut Shell, worker: WorkerId, note: impl FnOnce(&mut Handle)) {
+    if let Some(handle) = shell.crew.handles.get_mut(&worker).filter(|h| h.is_keeper()) {
+        note(handle);
     }
 }
 
@@ -264,7 +275,7 @@ fn overdue_readings(shell: &mut Shell, out: &mut Vec<Event>) {
 
 /// The figures of every worker and every queue.
 pub fn pulse(shell: &mut Shell) -> Event {
-    let reading = |(id, handle): (&WorkerId, &super::crew::Handle)| {
+    let reading = |(id, handle): (&WorkerId, &Handle)| {
         let beat = handle.view.beat();
         let (busy, busy_total, full, long_lived) = (beat.busy, beat.busy_total, beat.full, beat.long_lived);
         Reading { worker: *id, beat: beat.beat, busy, busy_total, full, long_lived }

@@ -5,7 +5,7 @@
 use super::crew::{Crew, Handle};
 use super::notes::rfc3339;
 use super::sockets::Sockets;
-use crate::config::Config;
+use crate::config::{Address, Config, Listen, Service};
 use crate::model::fleet::{Fleet, Hold, Service as ServiceFacts, Worker as WorkerFacts};
 use crate::model::{Moment, Phase, ServiceName, WorkerId};
 use crate::scoreboard::totals::{Tally, Totals};
@@ -92,15 +92,51 @@ fn service(
         workers_ready: s.fleet.ready_count(name),
         scaled: facts.scaled,
         why: why(s, name, facts),
-        listeners: config.map(|c| c.listen.iter().map(|l| listener(s, l)).collect()).unwrap_or_default(),
+        listeners: config.map(|c| listeners(s, figures, c)).unwrap_or_default(),
         totals: totals(&tally),
         workers,
     })
 }
 
-fn listener(s: &Sources<'_>, listen: &crate::config::Listen) -> doc::Listener {
+fn listeners(s: &Sources<'_>, figures: &BTreeMap<WorkerId, Figures>, config: &Service) -> Vec<doc::Listener> {
+    let with_active = |listen: &Listen| {
+        let active = config.kind.exec().map(|_| open_at(listeners_of(s, figures, config, &listen.address)));
+        doc::Listener { active, ..listener(s, listen) }
+    };
+    config.listen.iter().map(with_active).collect()
+}
+
+/// What the keepers of a service count at one address, each by the place that its own config gives it.
+fn listeners_of<'a>(
+    s: &'a Sources<'_>,
+    figures: &'a BTreeMap<WorkerId, Figures>,
+    config: &'a Service,
+    address: &'a Address,
+) -> impl Iterator<Item = (u64, bool)> + 'a {
+    let keepers = s.crew.handles.iter().filter(|(_, h)| h.service.0 == config.name && h.is_keeper());
+    keepers.filter_map(move |(id, handle)| {
+        let place = handle.service()?.listen.iter().position(|l| l.address == *address)?;
+        let figures = figures.get(id)?;
+        Some((*figures.by_listener.get(place)?, figures.unseen))
+    })
+}
+
+/// Open connections at an address: each worker's own, or all of them as the one says that sees most, if
+/// any can't tell its own.
+fn open_at(counts: impl Iterator<Item = (u64, bool)>) -> u64 {
+    let (sum, most, unseen) = counts.fold((0u64, 0, false), |(sum, most, any), (count, unseen)| {
+        (sum.saturating_add(count), count.max(most), any || unseen)
+    });
+    if unseen { most } else { sum }
+}
+
+fn listener(s: &Sources<'_>, listen: &Listen) -> doc::Listener {
     let queue = s.sockets.queue_of(&listen.address);
-    let address = s.sockets.bound(&listen.address).map(|a| a.to_string());
+    let bound = s.sockets.bound(&listen.address);
+    let address = bound.map(|at| match &listen.address {
+        Address::Udp(_) => Address::Udp(at).to_string(),
+        _ => at.to_string(),
+    });
     let lost = !s.fleet.is_stopping() && s.sockets.file_lost(&listen.address);
     let why = "its socket file was removed or replaced: nobody new can connect until a reload makes it anew";
     doc::Listener {
@@ -108,6 +144,7 @@ fn listener(s: &Sources<'_>, listen: &crate::config::Listen) -> doc::Listener {
         address: address.unwrap_or_else(|| listen.address.to_string()),
         queue: queue.waiting,
         queue_limit: queue.limit,
+        active: None,
         why: lost.then(|| why.to_owned()),
     }
 }
@@ -171,11 +208,18 @@ fn worker(
 ) -> doc::Worker {
     let f = figures.copied().unwrap_or_default();
     let handle = s.crew.handles.get(&id);
-    let pid = facts.pid.unwrap_or(0);
+    let forked = facts.pid.unwrap_or(0);
+    let keeper = handle.filter(|h| h.is_keeper());
+    let memory = match (f.memory, keeper) {
+        (0, None) => process::resident(forked).filter(|_| forked > 0),
+        (0, Some(_)) => None,
+        (said, _) => Some(said),
+    };
     let lasts = f.has_long_lived() || facts.pulse.long_lived;
     doc::Worker {
         seat: facts.seat.0,
-        pid,
+        pid: keeper.map_or(forked, |h| h.program.unwrap_or(0)),
+        keeper: keeper.map(|_| forked),
         generation: facts.generation.0,
         state: facts.phase.word().to_owned(),
         started: s.wall(facts.spawned),
@@ -196,7 +240,7 @@ fn worker(
         }),
         rescues: rescues(s, id),
         why: handle.and_then(|h| trouble(s, facts, h)),
-        memory: process::resident(pid).filter(|_| pid > 0),
+        memory,
         connections: handle
             .filter(|_| connections)
             .map(|h| h.view.connections().iter().map(|c| connection(s, c)).collect()),
@@ -204,6 +248,10 @@ fn worker(
 }
 
 fn active(f: &Figures) -> doc::Active {
+    if f.unseen {
+        // Nobody knows: they are counted at the listener.
+        return doc::Active::default();
+    }
     let [http, websocket, grpc, sse, tcp] = f.active;
     doc::Active { http, websocket, grpc, sse, tcp }
 }
@@ -222,7 +270,7 @@ fn trouble(s: &Sources<'_>, facts: &WorkerFacts, handle: &Handle) -> Option<Stri
     match (beat.no_descriptors, beat.full) {
         (true, _) => Some("out of file descriptors: does not accept for the moment".to_owned()),
         (_, true) => Some("at its connection limit: does not accept".to_owned()),
-        _ => facts.failed.clone(),
+        _ => facts.failed.clone().or_else(|| handle.says.clone()),
     }
 }
 
@@ -233,5 +281,19 @@ fn connection(s: &Sources<'_>, c: &OpenConnection) -> doc::Connection {
         age: s.now.since(c.since).as_secs_f64(),
         state: c.doing.to_owned(),
         requests: c.requests,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::open_at;
+
+    #[test]
+    fn connections_of_a_listener_are_summed_unless_a_worker_sees_those_of_all() {
+        assert_eq!(open_at([].into_iter()), 0);
+        assert_eq!(open_at([(3, false), (4, false)].into_iter()), 7);
+        assert_eq!(open_at([(7, true), (6, true)].into_iter()), 7);
+        assert_eq!(open_at([(2, false), (9, true)].into_iter()), 9, "one that can't tell spoils the sum");
+        assert_eq!(open_at([(u64::MAX, false), (1, false)].into_iter()), u64::MAX);
     }
 }

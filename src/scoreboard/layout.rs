@@ -32,7 +32,7 @@ pub const BEAT: usize = 10;
 pub const BUSY_SINCE: usize = 11;
 /// Nanoseconds the loop has worked in all.
 pub const BUSY_TOTAL: usize = 12;
-/// Bit set of `FULL`, `NO_DESCRIPTORS` and `LONG_LIVED`.
+/// Bit set of `FULL`, `NO_DESCRIPTORS`, `LONG_LIVED` and `UNSEEN`.
 pub const FLAGS: usize = 13;
 /// At its connection limit: does not accept.
 pub const FULL: u64 = 1;

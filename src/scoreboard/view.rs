@@ -14,6 +14,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// No worker has more open connections than this; larger gauges are lies.
 const MOST_CONNECTIONS: u64 = 1 << 24;
+/// No worker uses more memory than this, bytes.
+const MOST_MEMORY: u64 = 1 << 50;
 /// Counters above this are lies: a thousand million a second for a year.
 const MOST_COUNTED: u64 = 1 << 55;
 
@@ -43,6 +45,15 @@ pub struct Figures {
     pub active: [u64; 5],
     pub idle: u64,
     pub in_flight: u64,
+    /// Bytes of memory, where the worker says so itself; else 0.
+    #[serde(skip)]
+    pub memory: u64,
+    /// Of a program: open connections by listener, in the order of its service's.
+    #[serde(skip)]
+    pub by_listener: [u64; l::LISTENERS],
+    /// Its connections can't be told from its siblings': `by_listener` counts theirs too.
+    #[serde(skip)]
+    pub unseen: bool,
 }
 
 impl Figures {
@@ -63,6 +74,9 @@ pub struct Beat {
     pub no_descriptors: bool,
     /// It drains and has connections that are meant to last; true if nothing can be read.
     pub long_lived: bool,
+    pub requests: u64,
+    /// Bytes, where the worker says so itself; else 0.
+    pub memory: u64,
 }
 
 /// One row of the table of open connections.
@@ -90,7 +104,8 @@ impl View {
             word(l::W_MAGIC) == l::MAGIC && word(l::W_VERSION) == l::VERSION
         };
         let pages = Pages::map(fd, l::WORDS, false).ok().filter(ours);
-        let gone = Figures { active: [0; 5], idle: 0, in_flight: 0, ..last };
+        let counted = Figures { active: [0; 5], idle: 0, in_flight: 0, memory: 0, ..last };
+        let gone = Figures { by_listener: [0; l::LISTENERS], unseen: false, ..counted };
         View { last: if pages.is_some() { last } else { gone }, pages }
     }
 
@@ -123,6 +138,9 @@ impl View {
             active: std::array::from_fn(|i| gauge(l::ACTIVE + i)),
             idle: gauge(l::IDLE),
             in_flight: gauge(l::IN_FLIGHT),
+            memory: self.word(l::MEMORY).min(MOST_MEMORY),
+            by_listener: std::array::from_fn(|i| gauge(l::BY_LISTENER + i)),
+            unseen: self.word(l::FLAGS) & l::UNSEEN != 0,
         };
         self.last = now;
         now
@@ -137,6 +155,8 @@ impl View {
             full: flags & (l::FULL | l::NO_DESCRIPTORS) != 0,
             no_descriptors: flags & l::NO_DESCRIPTORS != 0,
             long_lived: flags & l::LONG_LIVED != 0 || !self.is_readable(),
+            requests: self.word(l::REQUESTS).min(MOST_COUNTED),
+            memory: self.word(l::MEMORY).min(MOST_MEMORY),
         }
     }
 

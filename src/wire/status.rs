@@ -64,6 +64,9 @@ pub struct Listener {
     pub address: String,
     pub queue: u32,
     pub queue_limit: u32,
+    /// Open connections, of programs; null for built-in workers, which count them by class.
+    #[serde(default)]
+    pub active: Option<u64>,
     /// A sentence when something is wrong with it (its socket file was removed, …).
     pub why: Option<String>,
 }
@@ -86,7 +89,11 @@ pub struct Totals {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Worker {
     pub seat: u32,
+    /// Of an `exec` service: the program's, 0 while there is none.
     pub pid: i32,
+    /// Of an `exec` service: the process beside the program that looks after it.
+    #[serde(default)]
+    pub keeper: Option<i32>,
     pub generation: u64,
     /// `starting`, `ready`, `draining`, `stopping`.
     pub state: String,
@@ -108,7 +115,7 @@ pub struct Worker {
     /// A sentence when something is wrong (its loop stands still since …, it is at its connection limit, …).
     #[serde(default)]
     pub why: Option<String>,
-    /// Resident memory, if it could be read.
+    /// Resident memory, of a program with all its processes, if it could be read.
     #[serde(default)]
     pub memory: Option<u64>,
     /// Only with `--connections`; at most 512 of each worker's.

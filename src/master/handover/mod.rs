@@ -98,6 +98,8 @@ fn crew(shell: &mut Shell) -> Vec<HandleRecord> {
                 .iter()
                 .map(|(order, fds)| (String::from_utf8_lossy(order).into_owned(), fds.len()))
                 .collect(),
+            program: handle.program,
+            says: handle.says.clone(),
         })
     };
     crew.handles.iter_mut().filter_map(record).collect()

@@ -139,6 +139,11 @@ pub struct HandleRecord {
     pub figures: Figures,
     /// Orders it has not read yet, each with the number of descriptors that go with it.
     pub unsent: Vec<(String, usize)>,
+    /// What a keeper has said of its program.
+    #[serde(default)]
+    pub program: Option<i32>,
+    #[serde(default)]
+    pub says: Option<String>,
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ fn sockets(records: &[Value], fds: &mut Inherited) -> BTreeMap<Key, Socket> {
 }
 
 fn handle(record: HandleRecord, config: Arc<Config>, fds: &mut Inherited) -> io::Result<Handle> {
-    let HandleRecord { worker, pid, service, deaf, nonsense, figures, unsent, .. } = record;
+    let HandleRecord { worker, pid, service, deaf, nonsense, figures, unsent, program, says, .. } = record;
     let slot = fds.take(&inventory::slot(worker))?;
     let view = View::resume(slot.as_fd(), figures);
     // Not reaped, so the number is still its own.
@@ -207,6 +207,7 @@ fn handle(record: HandleRecord, config: Arc<Config>, fds: &mut Inherited) -> io:
     };
     let mut handle = Handle::new((pid, pidfd), channel, (view, slot), service, config);
     (handle.deaf, handle.nonsense) = (deaf, nonsense);
+    (handle.program, handle.says) = (program, says);
     for (n, (order, count)) in unsent.into_iter().enumerate() {
         let taken: io::Result<Vec<OwnedFd>> =
             (0..count).map(|m| fds.take(&inventory::order(worker, n, m))).collect();
