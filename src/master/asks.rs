@@ -5,7 +5,7 @@ use super::clients::{Said, Wants};
 use super::config_child::Findings;
 use super::control::done;
 use super::turn::{Purpose, Reading, Shell, now};
-use super::{notes, outbox, spawn, status};
+use super::{notes, outbox, samples, spawn, status};
 use crate::config::{self, Config};
 use crate::model::{ClientId, ServiceName, WorkerId};
 use crate::policy::{Event, Level, NewConfig, Note, Request as Ask};
@@ -40,7 +40,7 @@ fn asked(shell: &mut Shell, client: ClientId, request: Request, out: &mut Vec<Ev
             let wants = if watch {
                 Wants::Watch { next, request: Box::new(request.clone()) }
             } else {
-                Wants::Nothing
+                Wants::Figures
             };
             shell.control.wants(client, wants);
             return tell_status(shell, client, &request);
@@ -96,8 +96,20 @@ pub fn document(shell: &mut Shell, only: Option<&ServiceName>, connections: bool
     status::document(&mut sources, only, connections)
 }
 
+/// A client wants the document: now, or when the keepers of what it shows have looked at their programs.
 fn tell_status(shell: &mut Shell, client: ClientId, request: &Request) {
-    let Request::Status { service, connections, .. } = request else { return };
+    let Request::Status { service, .. } = request else { return };
+    if !samples::hold(shell, client, request, service.as_ref()) {
+        show_status(shell, client, request);
+    }
+}
+
+/// The document as it is now, to a client.
+pub fn show_status(shell: &mut Shell, client: ClientId, request: &Request) {
+    let Request::Status { service, connections, watch } = request else { return };
+    if !watch {
+        shell.control.wants(client, Wants::Nothing);
+    }
     if let Some(name) = service.as_ref().filter(|name| !shell.fleet.services.contains_key(*name)) {
         shell.control.wants(client, Wants::Nothing);
         let reply = done(Outcome::Failed, format!("there is no service named {name}"));

@@ -30,6 +30,9 @@ pub enum Wants {
     Verdict,
     /// Events as they come.
     Events,
+    /// Status, as soon as the figures are in.
+    #[serde(skip)]
+    Figures,
     /// Status, again at this moment.
     Watch { next: Moment, request: Box<Request> },
     /// Nothing more: closed when what waits is written.
@@ -77,9 +80,14 @@ impl Client {
     }
 
     pub fn record(&self, id: ClientId) -> ClientRecord {
+        // An earlier image knows no wait for figures, and a later one would not know for whose.
+        let wants = match &self.wants {
+            Wants::Figures => Wants::Nothing,
+            wants => wants.clone(),
+        };
         ClientRecord {
             id: id.0,
-            wants: self.wants.clone(),
+            wants,
             shown: self.shown.clone(),
             input: self.input.clone(),
             output: self.output[self.written..].to_vec(),

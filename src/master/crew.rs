@@ -3,10 +3,11 @@
 //! Made at the spawn, dropped when the worker is reaped. Orders are queued here when the worker does
 //! not read; a worker that leaves too many unread is not waited for.
 
+use super::samples::Sample;
 use crate::config::{Config, Service};
-use crate::model::{ServiceName, WorkerId};
+use crate::model::{Moment, ServiceName, WorkerId};
 use crate::scoreboard::view::View;
-use crate::sys::process::Pidfd;
+use crate::sys::process::{self, Pidfd};
 use crate::sys::scm;
 use crate::wire::order::Order;
 use crate::wire::report::Report;
@@ -14,9 +15,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Orders that may wait for a worker that does not read.
 const QUEUE: usize = 64;
+/// How often the memory of a worker is looked at that may have only so much.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Reports read from one worker in one turn; the rest waits for the next.
 pub const REPORTS_PER_TURN: usize = 32;
 
@@ -40,6 +44,10 @@ pub struct Handle {
     pub program: Option<i32>,
     /// Of a keeper: what there is to say of the program.
     pub says: Option<String>,
+    /// Resident memory of the process, bytes, and when it was looked at.
+    resident: Option<(Moment, u64)>,
+    /// Of a keeper: how old its figures are.
+    pub sample: Sample,
     pub(super) unsent: VecDeque<(Vec<u8>, Vec<OwnedFd>)>,
 }
 
@@ -79,6 +87,8 @@ impl Handle {
             status_failed: false,
             program: None,
             says: None,
+            resident: None,
+            sample: Sample::default(),
             unsent: VecDeque::new(),
         }
     }
@@ -91,6 +101,18 @@ impl Handle {
     /// Whether it keeps a program.
     pub fn is_keeper(&self) -> bool {
         self.service().is_some_and(|s| s.kind.exec().is_some())
+    }
+
+    /// Resident memory of the process in bytes, 0 if it can't be read; looked at twice a second at most.
+    pub fn resident(&mut self, now: Moment) -> u64 {
+        match self.resident {
+            Some((at, bytes)) if now.since(at) < LOOK_EVERY => bytes,
+            _ => {
+                let bytes = process::resident(self.pid).unwrap_or(0);
+                self.resident = Some((now, bytes));
+                bytes
+            }
+        }
     }
 
     /// Sends an order, behind those that still wait.

@@ -10,6 +10,7 @@ use super::turn::{Shell, now};
 use super::upgrade::candidate;
 use crate::model::WorkerId;
 use crate::policy::{Event, Queue, Reading, Word};
+use crate::scoreboard::view::Beat;
 use crate::sys::process::{self, Exit};
 use crate::sys::signal::{self, Caught};
 use crate::wire::order::MESSAGE_LIMIT;
@@ -188,7 +189,7 @@ fn understand(shell: &mut Shell, worker: WorkerId, report: Report, out: &mut Vec
         Report::Says { text } => {
             told(shell, worker, |h| h.says = text.map(|text| tamed(&text, WHY_LIMIT)));
         }
-        Report::Sampled => {}
+        Report::Sampled => told(shell, worker, |h| h.sample.came(now())),
         Report::Failed { why, lines } => {
             let lines = lines[lines.len().saturating_sub(LINES)..].iter();
             let lines = lines.map(|line| tamed(line, LINE_LIMIT)).collect();
@@ -275,12 +276,17 @@ fn overdue_readings(shell: &mut Shell, out: &mut Vec<Event>) {
 
 /// The figures of every worker and every queue.
 pub fn pulse(shell: &mut Shell) -> Event {
-    let reading = |(id, handle): (&WorkerId, &Handle)| {
-        let beat = handle.view.beat();
-        let (busy, busy_total, full, long_lived) = (beat.busy, beat.busy_total, beat.full, beat.long_lived);
-        Reading { worker: *id, beat: beat.beat, busy, busy_total, full, long_lived }
+    let now = now();
+    let Shell { fleet, crew, .. } = shell;
+    let reading = |(id, handle): (&WorkerId, &mut Handle)| {
+        let Beat { beat, busy, busy_total, full, long_lived, requests, mut memory, .. } = handle.view.beat();
+        let limit = fleet.workers.get(id).and_then(|w| fleet.plan_of(w)).map_or(0, |p| p.max_memory);
+        if limit > 0 && memory == 0 && !handle.is_keeper() {
+            memory = handle.resident(now);
+        }
+        Reading { worker: *id, beat, busy, busy_total, full, long_lived, requests, memory }
     };
-    let workers = shell.crew.handles.iter().map(reading).collect();
+    let workers = crew.handles.iter_mut().map(reading).collect();
     let queue = |(service, seat, waiting)| Queue { service, seat, waiting };
     Event::Pulse { workers, queues: shell.sockets.queues().into_iter().map(queue).collect() }
 }

@@ -19,6 +19,7 @@ mod inbox;
 mod notes;
 mod outbox;
 mod progress;
+mod samples;
 mod sockets;
 mod spawn;
 mod status;

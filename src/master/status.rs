@@ -267,6 +267,9 @@ fn trouble(s: &Sources<'_>, facts: &WorkerFacts, handle: &Handle) -> Option<Stri
         return Some(format!("its loop has stood still for {still:.1?}"));
     }
     let beat = handle.view.beat();
+    if let Some(why) = facts.tired.as_ref().filter(|_| facts.phase == Phase::Ready) {
+        return Some(format!("is being replaced: {why}"));
+    }
     match (beat.no_descriptors, beat.full) {
         (true, _) => Some("out of file descriptors: does not accept for the moment".to_owned()),
         (_, true) => Some("at its connection limit: does not accept".to_owned()),

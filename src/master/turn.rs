@@ -7,6 +7,7 @@ use super::boot::Origin;
 use super::config_child::Child;
 use super::control::Control;
 use super::crew::Crew;
+use super::samples::{self, Samples};
 use super::sockets::Sockets;
 use super::upgrade::candidate::Candidate;
 use super::upgrade::crossing::{self, Crossing};
@@ -91,6 +92,8 @@ pub struct Shell {
     pub next_tick: Option<Moment>,
     /// Last status document made for workers' `status` routes.
     pub shown: Option<(Moment, Arc<OwnedFd>)>,
+    /// Clients whose status waits for figures.
+    pub samples: Samples,
     /// `--daemon`: who waits for the first generation.
     pub announce: Option<OwnedFd>,
     /// The first generation has served.
@@ -163,6 +166,7 @@ impl Shell {
             next_pulse: None,
             next_tick: None,
             shown: None,
+            samples: Samples::default(),
             announce: None,
             announced: false,
             last_error: None,
@@ -206,6 +210,7 @@ pub fn serve(shell: &mut Shell) -> io::Result<i32> {
             other => other?,
         }
         let mut batch = inbox::collect(shell, &events);
+        samples::settle(shell);
         // Deaths and reports, then orders to stop, then the rest: nginx's order of concerns.
         batch.sort_by_key(inbox::rank);
         shell.queue.extend(batch);
@@ -232,7 +237,8 @@ fn timeout(shell: &Shell) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     let readings = shell.readings.values().map(|r| r.deadline).min();
-    let due = [policy::next_due(&shell.fleet), shell.next_pulse, shell.next_tick, readings];
+    let figures = shell.samples.due();
+    let due = [policy::next_due(&shell.fleet), shell.next_pulse, shell.next_tick, readings, figures];
     let now = now();
     // mio rounds up to whole milliseconds, so a deadline has passed when poll returns.
     due.into_iter().flatten().min().map(|at| at.since(now))

@@ -142,6 +142,9 @@ pub struct Worker {
     pub hung: bool,
     /// What it said was wrong.
     pub failed: Option<String>,
+    /// Why another is to take its place while it serves: what it has used up.
+    #[serde(default)]
+    pub tired: Option<String>,
     /// What its program printed last, as far as it said so.
     #[serde(default)]
     pub printed: Vec<String>,
@@ -175,6 +178,9 @@ impl Draining {
 pub enum DrainWhy {
     /// A newer generation (or a restored older one) has its seat.
     Replaced,
+    /// A fresh one of the same generation has its seat. To an image that knows no such word it is `Replaced`.
+    #[serde(rename(serialize = "Replaced"), skip_deserializing)]
+    Recycled,
     /// The pool shrank, or its service is gone.
     Surplus,
     /// `drain` or `WINCH`.
@@ -193,6 +199,7 @@ impl DrainWhy {
     pub fn word(self) -> &'static str {
         match self {
             DrainWhy::Replaced => "replaced",
+            DrainWhy::Recycled => "recycled",
             DrainWhy::Surplus => "surplus",
             DrainWhy::Held => "held",
             DrainWhy::Stop => "stop",

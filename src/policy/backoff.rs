@@ -93,13 +93,14 @@ pub fn room(fleet: &Fleet, name: &ServiceName, now: Moment) -> usize {
     (proved + 1).saturating_sub(tried)
 }
 
-/// The workers that stand for the service: of the generation in force, and not on their way out.
+/// The workers that stand for the service: of the generation in force, and not on their way out. One that
+/// waits for its replacement proves nothing about that.
 fn members<'a>(
     fleet: &'a Fleet,
     name: &'a ServiceName,
     service: &'a Service,
 ) -> impl Iterator<Item = &'a Worker> {
-    let stays = |w: &&Worker| matches!(w.phase, Phase::Starting | Phase::Ready);
+    let stays = |w: &&Worker| matches!(w.phase, Phase::Starting | Phase::Ready) && w.tired.is_none();
     fleet.workers_of(name).map(|(_, w)| w).filter(|w| w.generation == service.generation).filter(stays)
 }
 

@@ -13,7 +13,7 @@ impl Fleet {
         let mut taken = BTreeSet::new();
         for (id, worker) in &self.workers {
             self.check_worker(*id, worker)?;
-            let serves = matches!(worker.phase, Phase::Starting | Phase::Ready);
+            let serves = matches!(worker.phase, Phase::Starting | Phase::Ready) && worker.tired.is_none();
             if serves && !taken.insert((&worker.service, worker.seat, worker.generation)) {
                 let Worker { service, seat, generation, .. } = worker;
                 return Err(format!("two workers hold {service}/{seat} in {generation}"));
@@ -62,6 +62,10 @@ impl Fleet {
     fn check_service(&self, name: &ServiceName, service: &Service) -> Result<(), String> {
         if self.service_plan(name).is_none() || service.generation > self.serving {
             return Err(format!("{name} is in force by a plan or a generation that is not"));
+        }
+        let tired = |(_, w): &(WorkerId, &Worker)| w.phase == Phase::Ready && w.tired.is_some();
+        if self.workers_of(name).filter(tired).count() > 1 {
+            return Err(format!("{name} has more than one tired worker"));
         }
         for (seat, trouble) in &service.trouble {
             let Some(rescuer) = trouble.rescuer else { continue };

@@ -5,7 +5,7 @@
 //! their outcomes back as events. One rule, one file: `rollover` (a reload up to its listeners),
 //! `rollout` (its steps), `verdict` (how it ends), `pool` (who is missing), `backoff`, `deaths`,
 //! `drain` (orders and deadlines), `hold` (`drain`/`resume`), `stop`, `scale`, `pool_size`, `rescue`,
-//! `upgrade` (another binary), `waiters`; `invariants` says what always holds. After each event the same settling pass runs, so that
+//! `recycle` (used up workers), `upgrade` (another binary), `waiters`; `invariants` says what always holds. After each event the same settling pass runs, so that
 //! no rule has to know who else might be waiting for what it changed.
 //! The shell owes it `Event::Due`, after all else that has happened, when `next_due` has come.
 
@@ -19,6 +19,7 @@ mod pool;
 mod pool_size;
 mod printed;
 mod pulse;
+mod recycle;
 mod rescue;
 mod rollout;
 mod rollover;

@@ -5,7 +5,7 @@
 
 use super::turn::Turn;
 use super::vocabulary::{Action, Level};
-use super::{backoff, drain, rollout};
+use super::{backoff, drain, recycle, rollout};
 use crate::model::fleet::{DrainWhy, Hold, Pulse, Worker};
 use crate::model::{Generation, Phase, PlanId, Seat, ServiceName, WorkerId};
 use std::collections::BTreeSet;
@@ -35,6 +35,7 @@ pub fn spawn(
         leaving: false,
         hung: false,
         failed: None,
+        tired: None,
         printed: Vec::new(),
         pulse: Pulse::default(),
     };
@@ -67,7 +68,11 @@ pub fn ready(turn: &mut Turn, id: WorkerId) {
     worker.pulse.changed = Some(now);
     let took = now.since(worker.spawned);
     turn.advance(id, Phase::Ready);
-    turn.note_worker(Level::Info, "ready", id, format!("worker is ready after {took:.1?}"));
+    let text = match recycle::replaced_by(turn.fleet, id) {
+        Some(why) => format!("worker is ready after {took:.1?} and replaces one that is used up: {why}"),
+        None => format!("worker is ready after {took:.1?}"),
+    };
+    turn.note_worker(Level::Info, "ready", id, text);
     if !rollout::worker_ready(turn, id) {
         tell_unready(turn, id);
         relieve(turn, id);
@@ -82,22 +87,21 @@ fn tell_unready(turn: &mut Turn, id: WorkerId) {
     }
 }
 
-/// A restored worker takes its seat back from whoever held it meanwhile.
+/// A restored worker takes its seat back from whoever held it meanwhile, a fresh one from the tired one.
 fn relieve(turn: &mut Turn, id: WorkerId) {
     let Some(worker) = turn.fleet.workers.get(&id) else {
         return;
     };
     let (name, seat, generation) = (worker.service.clone(), worker.seat, worker.generation);
     let newest = turn.fleet.rollover.as_ref().map(|r| r.generation);
-    let others: Vec<WorkerId> = turn
-        .fleet
-        .at_seat(&name, seat)
-        .filter(|(_, w)| w.phase == Phase::Ready && w.generation != generation)
-        .filter(|(_, w)| Some(w.generation) != newest)
-        .map(|(other, _)| other)
-        .collect();
-    for other in others {
-        drain::start(turn, other, DrainWhy::Replaced);
+    let why = |w: &Worker| match w.generation == generation {
+        true => w.tired.is_some().then_some(DrainWhy::Recycled),
+        false => Some(DrainWhy::Replaced).filter(|_| Some(w.generation) != newest),
+    };
+    let at_seat = turn.fleet.at_seat(&name, seat).filter(|(_, w)| w.phase == Phase::Ready);
+    let others: Vec<(WorkerId, DrainWhy)> = at_seat.filter_map(|(id, w)| Some((id, why(w)?))).collect();
+    for (other, why) in others {
+        drain::start(turn, other, why);
     }
 }
 
@@ -141,11 +145,12 @@ fn probes(turn: &mut Turn, name: &ServiceName, missing: Vec<Seat>) -> Vec<Seat> 
     tried
 }
 
-/// A seat is filled by a worker of its generation, or by one of the generation coming up that serves.
+/// A seat is filled by a worker of its generation that is not tired, or by one of the generation coming up
+/// that serves.
 fn filled(turn: &Turn, name: &ServiceName, generation: Generation) -> BTreeSet<Seat> {
     let coming = turn.fleet.rollover.as_ref().map(|r| r.generation);
     let holds = |w: &Worker| match w.phase {
-        Phase::Ready => w.generation == generation || Some(w.generation) == coming,
+        Phase::Ready => (w.generation == generation && w.tired.is_none()) || Some(w.generation) == coming,
         Phase::Starting => w.generation == generation,
         Phase::Draining | Phase::Stopping | Phase::Dead => false,
     };

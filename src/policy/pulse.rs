@@ -1,4 +1,4 @@
-//! What the regular look at the scoreboard decides: hung workers, seats in trouble, pool sizes.
+//! What the regular look at the scoreboard decides: hung workers, seats in trouble, pool sizes, who is tired.
 //!
 //! A sign of life is a *change* of the beat word, seen by the master's own clock, so that a hostile
 //! value can at most pretend to be alive. If the master itself was away (stopped, swapped out), the
@@ -6,7 +6,7 @@
 
 use super::turn::Turn;
 use super::vocabulary::{Queue, Reading};
-use super::{deaths, pool_size, rescue};
+use super::{deaths, pool_size, recycle, rescue};
 use crate::model::Phase;
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ pub fn beat(turn: &mut Turn, readings: &[Reading], queues: &[Queue]) {
     hung(turn, gap);
     rescue::watch(turn, readings, queues);
     pool_size::watch(turn, readings, queues);
+    recycle::watch(turn, readings);
 }
 
 /// Kills workers whose loop stands still longer than the watchdog allows. A look that comes late, `gap`

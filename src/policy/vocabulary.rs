@@ -162,6 +162,10 @@ pub struct Reading {
     pub full: bool,
     /// It drains and has connections that are meant to last.
     pub long_lived: bool,
+    /// Answered since it was started.
+    pub requests: u64,
+    /// Bytes; 0 if nobody knows, or nobody wants to.
+    pub memory: u64,
 }
 
 /// Connections waiting in the sockets of a seat.

@@ -57,7 +57,7 @@ pub struct Drain {
     pub last_call: Vec<usize>,
     /// Nobody comes after: idle connections are announced for a second, then closed.
     pub final_stop: bool,
-    /// One word for the log: `replaced`, `surplus`, `held`, `stop`.
+    /// One word for the log: `replaced`, `recycled`, `surplus`, `held`, `stop`.
     #[serde(default)]
     pub why: String,
 }

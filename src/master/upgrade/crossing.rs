@@ -10,6 +10,7 @@ use crate::image;
 use crate::master::asks;
 use crate::master::handover;
 use crate::master::handover::inventory::{self, Survive};
+use crate::master::samples;
 use crate::master::turn::{Purpose, Shell};
 use crate::model::fleet::Step;
 use crate::policy::Event;
@@ -62,6 +63,7 @@ pub fn cross(shell: &mut Shell) -> bool {
 fn forward(shell: &mut Shell) -> io::Error {
     let Some(program) = shell.proved.take() else { return io::Error::other("no program has proved itself") };
     end_readings(shell);
+    samples::give_up(shell);
     shell.sink.flush();
     match prepare(shell, &program) {
         Ok((_state, _old, word)) => program.execute(&shell.origin.args, &environment(Some((HANDOVER, word)))),

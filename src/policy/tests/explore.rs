@@ -58,6 +58,11 @@ fn possible(fleet: &Fleet) -> Vec<Event> {
             let reading = Reading { worker: *id, long_lived: true, ..Reading::default() };
             events.push(Event::Pulse { workers: vec![reading], queues: Vec::new() });
         }
+        let limited = fleet.plan_of(worker).is_some_and(|p| p.max_requests > 0);
+        if worker.phase == Phase::Ready && worker.tired.is_none() && limited {
+            let reading = Reading { worker: *id, requests: u64::MAX, ..Reading::default() };
+            events.push(Event::Pulse { workers: vec![reading], queues: Vec::new() });
+        }
         events.push(Event::Died { worker: *id, how: "gone".to_owned() });
     }
     if next_due(fleet).is_some() {
@@ -96,12 +101,12 @@ fn key(fleet: &Fleet, now: Moment) -> String {
         let streak = (b.early_deaths, future(b.retry_at), future(b.look_at), b.probed);
         let _ = write!(text, " {} {} {hold} {streak:?}", s.wanted, age(s.generation));
     }
-    for Worker { seat, generation, phase, deadline, ready_at, drain, leaving, hung, pulse, .. } in
+    for Worker { seat, generation, phase, deadline, ready_at, drain, leaving, hung, pulse, tired, .. } in
         fleet.workers.values()
     {
         let settled = ready_at.map(|at| now.since(at).min(SECOND));
         let times = (future(*deadline), settled, drain.map(|d| (d.why, from_now(d.until))));
-        let told = (leaving, hung, pulse.long_lived);
+        let told = (leaving, hung, pulse.long_lived, tired.is_some());
         let _ = write!(text, " {seat}/{} {phase:?} {times:?} {told:?}", age(*generation));
     }
     text
@@ -160,6 +165,14 @@ fn facts(step: Option<u32>, soak: u32, max_draining: usize) -> Plan {
 fn a_rollout_in_one_go_survives_every_order_of_events() {
     let found = explore(facts(None, 0, 3), 7);
     assert!(found > 1_000, "only {found} states");
+}
+
+#[test]
+fn the_replacement_of_tired_workers_survives_every_order_of_events() {
+    let mut facts = facts(Some(1), 0, 2);
+    facts.services[0].max_requests = 1_000;
+    let found = explore(facts, 5);
+    assert!(found > 500, "only {found} states");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod explore;
 mod holding;
 mod matrix;
 mod properties;
+mod recycling;
 mod reloading;
 mod rescuing;
 mod scaling;

@@ -27,8 +27,8 @@ enum Gust {
     Fails(bool, bool),
 }
 
-/// Whether a worker beats, is busy, is full, and has what is meant to last.
-type Marks = (bool, bool, bool, bool);
+/// Whether a worker beats, is busy, is full, has what is meant to last, and has answered all it is to answer.
+type Marks = (bool, bool, bool, bool, bool);
 
 fn names() -> impl Strategy<Value = ServiceName> {
     prop_oneof![5 => Just("web"), 3 => Just("api"), 1 => Just("none")].prop_map(ServiceName::from)
@@ -61,7 +61,7 @@ fn plans() -> impl Strategy<Value = Plan> {
         let made = services.into_iter().zip(["web", "api"]).map(|((pool, knobs), name)| {
             let (per_worker, delay, (grace, long_lived), give_up) = knobs;
             let [delay, grace, long_lived] = [delay, grace, long_lived].map(Duration::from_secs);
-            let graces = ServicePlan { grace, long_lived, ..service(name, 1) };
+            let graces = ServicePlan { grace, long_lived, max_requests: 1_000, ..service(name, 1) };
             ServicePlan { pool, per_worker, delay, give_up, ..graces }
         });
         let mut made = plan(made.collect());
@@ -165,9 +165,10 @@ fn stray(sim: &mut Sim, what: u8) {
 
 fn pulse(sim: &mut Sim, marks: &[Marks], waiting: u32) {
     let ids: Vec<WorkerId> = sim.fleet.workers.keys().copied().collect();
-    let reading = |(worker, &(beats, busy, full, long_lived)): (WorkerId, &Marks)| {
+    let reading = |(worker, &(beats, busy, full, long_lived, spent)): (WorkerId, &Marks)| {
         let beat = if beats { sim.now.0 } else { 0 };
-        Reading { worker, beat, busy, busy_total: sim.now.0, full, long_lived }
+        let requests = if spent { u64::MAX } else { 0 };
+        Reading { worker, beat, busy, busy_total: sim.now.0, full, long_lived, requests, memory: 0 }
     };
     let workers = ids.into_iter().zip(marks.iter().cycle()).map(reading).collect();
     let queues = (0..3).map(|n| Queue { service: "web".into(), seat: Some(Seat(n)), waiting }).collect();

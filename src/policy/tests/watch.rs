@@ -122,7 +122,7 @@ fn replaced_only_by_ready(before: &Fleet, after: &Fleet, actions: &[Action]) -> 
         let Some(w) = after.workers.get(worker).filter(|_| was_ready) else {
             continue;
         };
-        let replaced = w.drain.is_some_and(|d| d.why == DrainWhy::Replaced);
+        let replaced = w.drain.is_some_and(|d| matches!(d.why, DrainWhy::Replaced | DrainWhy::Recycled));
         let served = after.at_seat(&w.service, w.seat).any(|(_, w)| w.phase == Phase::Ready);
         let held = |f: &Fleet| f.services.get(&w.service).is_some_and(|s| s.hold == Hold::Held);
         if replaced && !served && !held(before) && !held(after) && !after.is_stopping() {
