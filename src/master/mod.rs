@@ -7,6 +7,7 @@
 //! them. `handover` is what one image leaves to the next, `upgrade` how it gets there. Single-threaded, never blocks, runs nobody else's code, and makes no decision.
 
 mod access_logs;
+mod aftermath;
 mod asks;
 mod boot;
 mod clients;

@@ -4,6 +4,7 @@
 //! logged: the deadlines in `policy` see to what did not happen.
 
 use super::access_logs;
+use super::aftermath;
 use super::holders::Orphan;
 use super::notes;
 use super::spawn::{self, Birth};
@@ -305,6 +306,7 @@ fn forget(shell: &mut Shell, worker: WorkerId, death: bool) {
         slog::warn!(shell.log, "no room to keep the totals of one more service";
             "service" => %handle.service);
     }
+    aftermath::sweep(&handle, &shell.log);
     if let Err(e) = handle.pidfd.try_reap() {
         slog::warn!(shell.log, "cannot reap a worker: {}", e; "pid" => handle.pid);
     }

@@ -6,7 +6,7 @@
 //! it takes too long, hangs or crashes, its parent sees.
 
 use super::candidate::Answer;
-use crate::config::{Config, Service};
+use crate::config::{Address, Config, Service};
 use crate::image;
 use crate::inherit::{Inheritance, WorkerMain};
 use crate::master::config_child;
@@ -70,7 +70,8 @@ fn prove(state: OwnedFd, worker_main: WorkerMain) -> Result<(), Refusal> {
         let first = if problems.is_empty() { "no reason given".to_owned() } else { problems.remove(0) };
         return Err((format!("the config is not usable for the new binary: {first}"), problems));
     };
-    for service in &config.services {
+    // A program is started for a generation, and not to see whether it could be.
+    for service in config.services.iter().filter(|s| s.kind.exec().is_none()) {
         try_worker(service, &config, worker_main)?;
     }
     Ok(())
@@ -81,7 +82,12 @@ fn adopt(record: &Record, mut fds: Inherited) -> Result<(), Refusal> {
     let known = record.sockets.iter().filter_map(|value| SocketRecord::deserialize(value).ok());
     for socket in known {
         let name = inventory::listener(&socket.key);
-        let adopted = fds.take(&name).and_then(|fd| match listen::is_listening(fd.as_fd())? {
+        let listens = |fd: OwnedFd| match &socket.key.address {
+            // It has no queue: being bound is all.
+            Address::Udp(_) => listen::local_address(fd.as_fd()).map(|_| true),
+            _ => listen::is_listening(fd.as_fd()),
+        };
+        let adopted = fds.take(&name).and_then(|fd| match listens(fd)? {
             true => Ok(()),
             false => Err(io::Error::other("it does not listen")),
         });
