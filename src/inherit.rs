@@ -28,6 +28,8 @@ pub struct Inheritance {
     pub tickets: TicketSecret,
     /// Where the lines of `service.access_log` go; already open. `None` in a trial.
     pub access_log: Option<OwnedFd>,
+    /// The soft limit of descriptors that masterd was started with, for programs; `None` if that is not known.
+    pub nofile: Option<u64>,
     /// It only shows that it could come up: it takes no listener, says ready and ends.
     pub trial: bool,
     /// True when the master is root, so that `config.master.user` is to be taken on.

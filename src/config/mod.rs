@@ -58,12 +58,14 @@ pub fn plan_of(config: &Config) -> Plan {
 }
 
 fn service_plan(service: &Service) -> ServicePlan {
+    let grace = service.drain.grace;
     ServicePlan {
         name: service.name.as_str().into(),
         pool: service.workers,
         per_worker: service.listen.iter().any(|listen| listen.accept == Accept::PerWorker),
-        grace: service.drain.grace,
-        long_lived: service.drain.long_lived_grace,
+        grace,
+        // Nothing tells what of a program's connections is meant to last.
+        long_lived: if service.kind.exec().is_some() { grace } else { service.drain.long_lived_grace },
         idle: service.drain.idle,
         delay: service.drain.delay,
         backoff_min: service.restart.backoff_min,

@@ -6,7 +6,7 @@
 use super::config_child::{self, Findings};
 use super::control::Control;
 use super::crew::Crew;
-use super::inbox::{CONTROL, SIGNALS, describe};
+use super::inbox::{CONTROL, SIGNALS};
 use super::outbox;
 use super::sockets::Sockets;
 use super::turn::{self, Parts, Shell};
@@ -49,6 +49,8 @@ pub struct Origin {
     /// Absolute; symbolic links are kept, so that a link that is switched leads to the new binary.
     pub binary: PathBuf,
     pub args: Vec<CString>,
+    /// The soft limit of descriptors at its start, before it was raised; programs are to have it.
+    pub nofile: Option<u64>,
 }
 
 /// Why there is no master: exit status and sentence.
@@ -76,7 +78,11 @@ fn start(options: &Options, worker_main: WorkerMain) -> Result<i32, Refusal> {
     fd::fill_standard().map_err(failed("open /dev/null for closed standard descriptors"))?;
     let path = std::path::absolute(&options.config).map_err(failed("find the config"))?;
     // Before a daemon leaves its folder.
-    let origin = Origin { binary: exec::located(options.args.first()), args: options.args.clone() };
+    let origin = Origin {
+        binary: exec::located(options.args.first()),
+        args: options.args.clone(),
+        nofile: limits::nofile().ok().map(|(soft, _)| soft),
+    };
     let config = read_config(&path)?;
     // More descriptors than the soft limit may be needed; with a hard limit as low, `reload` says so.
     if let Ok((_, hard)) = limits::nofile() {
@@ -146,7 +152,7 @@ fn wait_for_config(path: &Path) -> io::Result<Result<Findings, String>> {
             return Ok(Err(process::signal_name(caught.number)));
         }
         if let Some(exit) = child.pidfd.try_reap()? {
-            return Ok(Ok(child.finish(&describe(exit), exit == Exit::Code(0))));
+            return Ok(Ok(child.finish(&exit.to_string(), exit == Exit::Code(0))));
         }
         let left = deadline.since(turn::now());
         if left.is_zero() {

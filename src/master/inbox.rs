@@ -228,24 +228,13 @@ fn death(shell: &mut Shell, worker: WorkerId, out: &mut Vec<Event>) {
     let Some(handle) = shell.crew.handles.get_mut(&worker) else { return };
     // Reaped when it is forgotten: should this image crash before, the next one must find it.
     let how = match handle.pidfd.ended() {
-        Ok(Some(exit)) => describe(exit),
+        Ok(Some(exit)) => exit.to_string(),
         Ok(None) => return,
         Err(e) => format!("could not be reaped: {e}"),
     };
     // What comes after so many would be heard too late; a worker that means well says far less.
     hear(shell, worker, LAST_WORDS, out);
     out.push(Event::Died { worker, how });
-}
-
-/// How a process ended, to follow its name: "exited with status 1", "was killed by SIGSEGV".
-pub fn describe(exit: Exit) -> String {
-    match exit {
-        Exit::Code(code) => format!("exited with status {code}"),
-        Exit::Signal { number, core } => {
-            let core = if core { " (core dumped)" } else { "" };
-            format!("was killed by {}{core}", process::signal_name(number))
-        }
-    }
 }
 
 fn reading_ended(shell: &mut Shell, number: usize, out: &mut Vec<Event>) {
@@ -257,7 +246,7 @@ fn reading_ended(shell: &mut Shell, number: usize, out: &mut Vec<Event>) {
     };
     if let Some(reading) = shell.readings.remove(&number) {
         let clean = exit == Exit::Code(0);
-        let findings = reading.child.finish(&describe(exit), clean);
+        let findings = reading.child.finish(&exit.to_string(), clean);
         out.extend(asks::config_found(shell, findings, reading.purpose));
     }
 }

@@ -366,7 +366,7 @@ pub fn respond(shell: &mut Shell, client: ClientId, answer: Answer) {
 }
 
 fn say(shell: &mut Shell, note: &Note) {
-    let pid = note.worker.and_then(|id| shell.crew.handles.get(&id)).map(|h| h.pid);
+    let pid = note.worker.and_then(|id| shell.crew.handles.get(&id)).map(|h| h.program.unwrap_or(h.pid));
     notes::log(&shell.log, note, pid);
     shell.control.publish(&notes::event_line(note, pid), now());
     if note.level == Level::Error {

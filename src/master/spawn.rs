@@ -77,8 +77,10 @@ fn try_spawn(shell: &mut Shell, birth: &Birth) -> io::Result<i32> {
             // The worker's own copy advances; this one would open, for as long as the worker lives, whatever
             // was sealed since.
             shell.tickets.forget();
-            let inheritance =
-                bequeath(birth, service, &config, tickets, (listeners, access_log), (theirs, slot, log));
+            let inheritance = Inheritance {
+                nofile: shell.origin.nofile,
+                ..bequeath(birth, service, &config, tickets, (listeners, access_log), (theirs, slot, log))
+            };
             (shell.worker_main)(inheritance)
         }
     }
@@ -125,6 +127,7 @@ fn bequeath(
         log,
         tickets,
         access_log,
+        nofile: None,
         trial: false,
         drop_privileges: process::euid() == 0,
     }

@@ -91,7 +91,8 @@ pub fn fill_standard() -> io::Result<()> {
     }
 }
 
-fn open_null() -> io::Result<OwnedFd> {
+/// /dev/null, for reading and writing.
+pub fn open_null() -> io::Result<OwnedFd> {
     nix::fcntl::open("/dev/null", OFlag::O_RDWR | OFlag::O_CLOEXEC, Mode::empty())
         .tried(|| "open /dev/null".into())
 }

@@ -84,7 +84,8 @@ impl AsRawFd for NotifySocket {
 #[cfg(test)]
 mod tests {
     use super::super::fork::{Side, exit_now, fork};
-    use super::super::testing::{alone, no_forks, set_nonblocking, wait_until};
+    use super::super::listen::set_nonblocking;
+    use super::super::testing::{alone, no_forks, wait_until};
     use super::super::{fd, limits, process};
     use super::*;
     use std::os::linux::net::SocketAddrExt;
@@ -149,7 +150,7 @@ mod tests {
         let (read, write) = fd::pipe().unwrap();
         scm::send(sender(ours.address()).as_fd(), b"BARRIER=1", &[write.as_fd(), write.as_fd()]).unwrap();
         drop(write);
-        set_nonblocking(read.as_fd(), true);
+        set_nonblocking(read.as_fd(), true).unwrap();
         assert_eq!(nix::unistd::read(&read, &mut [0]), Err(nix::errno::Errno::EAGAIN), "it is on its way");
         assert_eq!(ours.next().unwrap(), Some((process::pid(), b"BARRIER=1".to_vec())));
         nix::unistd::read(&read, &mut [0]) == Ok(0)

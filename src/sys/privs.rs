@@ -8,6 +8,7 @@
 use super::failure::{Tried, check, check_size};
 use nix::unistd::{self, Gid, Group, Uid, User};
 use std::io;
+use std::path::PathBuf;
 
 /// Groups → gid → uid → verify (all three ids, and that root cannot be had back), one error per step.
 ///
@@ -82,6 +83,12 @@ pub fn drop_capabilities() -> io::Result<()> {
 /// prctl(PR_SET_NO_NEW_PRIVS): no set-user-id program started from here on gains anything. Linux 3.5.
 pub fn no_new_privs() -> io::Result<()> {
     nix::sys::prctl::set_no_new_privs().tried(|| "set no_new_privs".into())
+}
+
+/// Name and home of a user; `None` if there is none. getpwuid_r(3) through NSS: may block; never in the master.
+pub fn home(uid: u32) -> io::Result<Option<(String, PathBuf)>> {
+    let user = User::from_uid(Uid::from_raw(uid)).tried(|| format!("look up user {uid}"))?;
+    Ok(user.map(|u| (u.name, u.dir)))
 }
 
 /// uid and primary gid of a user. getpwnam_r(3) through NSS: may block; only in the config child.

@@ -7,6 +7,7 @@
 use super::failure::{Tried, check, check_size, uninterrupted};
 use super::procfs;
 use nix::sys::signal::Signal;
+use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
@@ -27,6 +28,19 @@ impl AsRawFd for Pidfd {
 pub enum Exit {
     Code(i32),
     Signal { number: i32, core: bool },
+}
+
+impl fmt::Display for Exit {
+    /// To follow the name of a process: "exited with status 1", "was killed by SIGSEGV (core dumped)".
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exited with status {code}"),
+            Exit::Signal { number, core } => {
+                let core = if *core { " (core dumped)" } else { "" };
+                write!(f, "was killed by {}{core}", signal_name(*number))
+            }
+        }
+    }
 }
 
 impl Pidfd {

@@ -4,7 +4,7 @@
 //! changes the process, `turn` is the loop, `conns` and `moves` the connections, `accept`, `opening`, `drain` and
 //! `sweep` move them, `mailbox` talks to the master, `http` answers, `tunnel` passes bytes on, `upstream` knows where
 //! to, `engine` knows nothing of all that.
-//! move them, `mailbox` talks to the master, `http` answers, `tls` encrypts, `engine` knows nothing of all that.
+//! `keeper` is what a worker is that runs somebody else's program.
 //! Exit status: 0 left on purpose, 1 could not come up or go on, 101 a panic outside any connection.
 //! Never: imports `master`; touches a descriptor that is not in its `Inheritance`.
 
@@ -15,6 +15,7 @@ pub mod drain;
 pub mod engine;
 pub mod http;
 pub mod job;
+pub mod keeper;
 pub mod lists;
 pub mod mailbox;
 pub mod moves;
@@ -64,7 +65,10 @@ fn live(mut inheritance: Inheritance) -> i32 {
         Ok(setup) => {
             // A second end would hide our own death from nobody, but cost a descriptor.
             drop(channel);
-            turn::serve(setup)
+            match setup.service.kind.exec() {
+                Some(_) => keeper::serve(setup),
+                None => turn::serve(setup),
+            }
         }
         Err(why) => {
             error!(log, "can't come up: {why}");

@@ -55,9 +55,12 @@ pub fn settle(inheritance: Inheritance, log: Logger, sink: Sink) -> Result<Setup
         inheritance;
     let (trial, tickets, access_log) = (inheritance.trial, inheritance.tickets, inheritance.access_log);
     image::at(if trial { image::Step::CandidateWorker } else { image::Step::Worker });
-    obey_limits(&service.limits, &log)?;
+    obey_limits(&service.limits, inheritance.nofile.filter(|_| service.kind.exec().is_some()), &log)?;
     place(&service, seat, &log)?;
-    let who = &config.master.user;
+    let exec = service.kind.exec();
+    let who = exec.and_then(|exec| exec.user.as_ref()).unwrap_or(&config.master.user);
+    // Before it becomes that user: name services may want to be asked by somebody who may.
+    let home = if drop_privileges && exec.is_some() { privs::home(who.uid)? } else { None };
     if drop_privileges {
         // Root too: it is to have this group and no other.
         privs::become_user(who.uid, who.gid)
@@ -66,18 +69,22 @@ pub fn settle(inheritance: Inheritance, log: Logger, sink: Sink) -> Result<Setup
     if !(drop_privileges && who.uid == 0) {
         privs::drop_capabilities()?;
     }
-    if service.limits.core != Some(0) {
+    // A program has its own say, from its exec on.
+    if service.limits.core != Some(0) && exec.is_none() {
         limits::allow_core()?;
     }
     privs::no_new_privs()?;
-    title::set(&format!("masterd: worker {}/{seat} gen {generation}", service.name));
+    let role = if exec.is_some() { "keeper" } else { "worker" };
+    title::set(&format!("masterd: {role} {}/{seat} gen {generation}", service.name));
     log_panics(&log);
     let pages = Slot::map(slot.as_fd())?;
     // From here on the map is the only way to the slot.
     drop(slot);
     pages.set(PID, process::pid().unsigned_abs().into());
     pages.set_state(State::Starting);
-    let signals = Some(SignalFd::new(&[number_of(Word::Terminate), number_of(Word::Quit)])?);
+    let heard = [Word::Terminate, Word::Quit, Word::Child].map(number_of);
+    // Only keepers have children.
+    let signals = Some(SignalFd::new(if exec.is_some() { &heard } else { &heard[..2] })?);
     Ok(Setup {
         seat,
         generation,
@@ -91,6 +98,8 @@ pub fn settle(inheritance: Inheritance, log: Logger, sink: Sink) -> Result<Setup
         signals,
         tickets,
         trial,
+        ready_timeout: config.master.ready_timeout,
+        home,
     })
 }
 
@@ -104,8 +113,10 @@ pub fn word_of(number: i32) -> Option<Word> {
     TABLE.iter().find(|entry| entry.number == number).map(|entry| entry.word)
 }
 
-fn obey_limits(wanted: &Limits, log: &Logger) -> Result<(), Failed> {
-    if let Some(nofile) = wanted.nofile
+/// `started`: where the config does not say, programs have the descriptors that masterd was started with; it has
+/// raised its own limit since.
+fn obey_limits(wanted: &Limits, started: Option<u64>, log: &Logger) -> Result<(), Failed> {
+    if let Some(nofile) = wanted.nofile.or(started)
         && let Err(e) = limits::set_nofile(nofile)
     {
         let (_, hard) = limits::nofile()?;

@@ -36,6 +36,7 @@ use crate::wire::report::Report;
 use slog::{Logger, error, info, warn};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub struct Setup {
     pub tickets: TicketSecret,
     /// It takes no listener, says ready and ends.
     pub trial: bool,
+    /// How long it may take to become ready.
+    pub ready_timeout: Duration,
+    /// Name and home of whom it has become, for programs.
+    pub home: Option<(String, PathBuf)>,
 }
 
 /// A worker at work.

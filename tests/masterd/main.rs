@@ -4,6 +4,7 @@ mod boot;
 mod control;
 mod crash;
 mod drain;
+mod exec;
 mod files;
 mod grpc;
 mod harness;

@@ -33,6 +33,7 @@ pub fn describe(shell: &mut Shell) -> io::Result<Record> {
         config_path: shell.config_path.clone(),
         last_plan: shell.last_plan,
         binary: shell.origin.binary.clone(),
+        nofile: shell.origin.nofile,
         started_wall: shell.started_wall,
         image_version: shell.image_version.clone(),
         image_since: shell.image_since,

@@ -74,6 +74,9 @@ pub struct Record {
     pub last_plan: PlanId,
     /// Where the next binary is looked for.
     pub binary: PathBuf,
+    /// The soft limit of descriptors that masterd was started with.
+    #[serde(default)]
+    pub nofile: Option<u64>,
     /// CLOCK_REALTIME nanoseconds at which masterd was started.
     pub started_wall: u64,
     /// The version of the image in force, and since when it serves.

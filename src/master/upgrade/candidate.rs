@@ -6,7 +6,7 @@
 
 use super::{CANDIDATE, environment};
 use crate::master::handover::{self, inventory};
-use crate::master::inbox::{self, CANDIDATE as TOKEN};
+use crate::master::inbox::CANDIDATE as TOKEN;
 use crate::master::turn::Shell;
 use crate::policy::{Event, Proof, Refused};
 use crate::sys::exec::{self, Program};
@@ -163,7 +163,7 @@ fn judge(candidate: &Candidate, exit: Exit) -> Result<Proof, Refused> {
     let answer = shm::read_all(candidate.answer.as_fd(), ANSWER)
         .ok()
         .and_then(|bytes| serde_json::from_slice::<Answer>(&bytes).ok());
-    let how = inbox::describe(exit);
+    let how = exit.to_string();
     match answer {
         Some(Answer { version, refusal: Some(why), lines }) => {
             let version = Some(version).filter(|v| !v.is_empty());

@@ -114,7 +114,7 @@ fn try_worker(service: &Service, config: &Config, worker_main: WorkerMain) -> Re
     if heard.contains(&Report::Ready) && exit == Exit::Code(0) {
         return Ok(());
     }
-    let how = crate::master::inbox::describe(exit);
+    let how = exit.to_string();
     let why = failed.map_or(String::new(), |why| format!(": {why}"));
     let name = &service.name;
     Err((format!("a worker of service {name} of the new binary {how} before it was ready{why}"), Vec::new()))
@@ -147,6 +147,7 @@ fn raise(service: &Service, config: &Config, worker_main: WorkerMain) -> io::Res
                 log,
                 tickets,
                 access_log: None,
+                nofile: None,
                 trial: true,
                 drop_privileges: process::euid() == 0,
             })

@@ -1,6 +1,7 @@
 //! Programs really started, most of them shells that say what they find.
 
-use super::super::testing::{Folder, alone, bit, in_child, set_nonblocking, signals, wait_until};
+use super::super::listen::set_nonblocking;
+use super::super::testing::{Folder, alone, bit, in_child, signals, wait_until};
 use super::*;
 use std::fs::File;
 use std::io::{PipeReader, PipeWriter, Read, Write};
@@ -58,7 +59,7 @@ impl Stage {
         let (pid, pidfd) = start(launch).unwrap();
         let exit = end(&pidfd);
         let mut printed = vec![0; 60_000];
-        set_nonblocking(self.out.as_fd(), true);
+        set_nonblocking(self.out.as_fd(), true).unwrap();
         let length = (&self.out).read(&mut printed).unwrap_or(0);
         (pid, exit, String::from_utf8(printed[..length].to_vec()).unwrap())
     }

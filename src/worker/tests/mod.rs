@@ -135,6 +135,8 @@ impl Trial {
             serve(Setup {
                 tickets: TicketSecret::new([1; 32], crate::model::Moment(0)),
                 trial: false,
+                ready_timeout: Duration::from_secs(30),
+                home: None,
                 seat: Seat(3),
                 generation: Generation(7),
                 service,

@@ -355,9 +355,11 @@ impl Master {
         assert!(bad.is_empty(), "the log has lines that nobody expected: {bad:#?}");
     }
 
-    /// Living processes of the master's group.
+    /// Living processes of the master's group, and those of its programs.
     pub fn left(&self) -> Vec<procs::Proc> {
-        procs::living(self.group, self.pid)
+        let mut left = procs::living(self.group, self.pid);
+        left.extend(procs::at_home(&self.dir));
+        left
     }
 
     /// Files that a master removes when it leaves, by the config that lies there now.

@@ -51,6 +51,13 @@ pub fn living(group: i32, leader: i32) -> Vec<Proc> {
     found
 }
 
+/// Living processes that are at home in a folder: a program's keeper leads a session of its own, so no group
+/// has them all.
+pub fn at_home(folder: &std::path::Path) -> Vec<Proc> {
+    let here = |p: &Proc| fs::read_link(format!("/proc/{}/cwd", p.pid)).is_ok_and(|cwd| cwd == folder);
+    all(|p| p.state != 'Z' && here(p))
+}
+
 /// Children of `parent` that have ended and were not reaped.
 pub fn zombies(parent: i32) -> Vec<Proc> {
     all(|p| p.parent == parent && p.state == 'Z')

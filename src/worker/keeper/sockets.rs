@@ -1,0 +1,80 @@
+//! The sockets of a program: what they are called, and what is seen of them.
+//!
+//! The keeper keeps a copy of each, to know it by its inode, to see what waits in it, and to make it
+//! listen again when a program has shut it down for all. Never: accepts.
+
+use super::readiness::Seen;
+use crate::config::{Address, Listen};
+use crate::sys::listen;
+use crate::sys::onlooker::{self, Sight};
+use crate::sys::sock_diag::UnixName;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+
+#[derive(Debug)]
+pub struct Socket {
+    pub fd: OwnedFd,
+    pub inode: u64,
+    pub name: String,
+    /// As a program would write it; the port is the real one.
+    pub address: String,
+    pub kind: Kind,
+    backlog: u32,
+}
+
+/// What connections of a socket are found by.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    Tcp(SocketAddr),
+    Udp,
+    Unix(UnixName),
+}
+
+impl Socket {
+    /// Takes an inherited socket, and sets the mode that the program expects.
+    pub fn new(fd: OwnedFd, listen: &Listen, nonblocking: bool) -> io::Result<Socket> {
+        listen::set_nonblocking(fd.as_fd(), nonblocking)?;
+        let (address, kind) = match &listen.address {
+            Address::Tcp(_) => {
+                let real = listen::local_address(fd.as_fd())?;
+                (real.to_string(), Kind::Tcp(real))
+            }
+            Address::Udp(_) => (listen::local_address(fd.as_fd())?.to_string(), Kind::Udp),
+            Address::Unix(path) => (path.display().to_string(), Kind::Unix(UnixName::Path(path.clone()))),
+            Address::Abstract(name) => (format!("@{name}"), Kind::Unix(UnixName::Abstract(name.clone()))),
+        };
+        let inode = onlooker::inode(fd.as_fd())?;
+        Ok(Socket { fd, inode, name: listen.name.clone(), address, kind, backlog: listen.backlog })
+    }
+
+    /// Whether connections wait in its queue; what can't be asked has none.
+    pub fn has_waiting(&self) -> bool {
+        !matches!(self.kind, Kind::Udp) && listen::queue(self.fd.as_fd()).is_ok_and(|queue| queue.waiting > 0)
+    }
+
+    /// A program can shut a socket down for everybody who has it. If that has happened: whether it
+    /// listens again.
+    pub fn revive(&self) -> Option<io::Result<()>> {
+        if matches!(self.kind, Kind::Udp) || listen::is_listening(self.fd.as_fd()).unwrap_or(true) {
+            return None;
+        }
+        Some(listen::listen_again(self.fd.as_fd(), self.backlog))
+    }
+}
+
+/// What is seen of each, by its address.
+pub fn seen(sockets: &[Socket], family: &[i32]) -> Vec<(String, Seen)> {
+    let inodes: Vec<u64> = sockets.iter().map(|socket| socket.inode).collect();
+    let sights = onlooker::look(family, &inodes);
+    let of = |socket: &Socket| {
+        let sight = sights.iter().find(|(inode, _)| *inode == socket.inode).map(|(_, sight)| sight);
+        match sight {
+            Some(Sight::Waiting) => Seen::Waiting,
+            Some(Sight::Held) => Seen::Held,
+            Some(Sight::Nobody) | None => Seen::Nobody,
+            Some(Sight::Hidden(why)) => Seen::Hidden(why.clone()),
+        }
+    };
+    sockets.iter().map(|socket| (socket.address.clone(), of(socket))).collect()
+}

@@ -1,0 +1,113 @@
+//! The end of a program: asked, waited for, killed whole.
+
+use super::super::harness::*;
+use super::*;
+use std::time::Duration;
+
+#[test]
+fn one_that_ignores_its_signal_is_killed_at_the_grace_and_what_it_held_is_counted() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let config = Exec::new(&["ignore"]).service("drain = { grace = \"1s\" }");
+    let master = Master::start(&place, &config.text());
+    let mut held = Conn::open(&master.address()).unwrap();
+    held.get("/").unwrap();
+    let old = program_of(&master);
+    master.cli(&["reload", "--drained"]).expect(0);
+    assert!(!procs::runs(old));
+    master.wait_log("the program has not ended in its time and is killed: 1 connections are cut off");
+    assert_eq!(master.service("app").totals.cut, 1);
+    assert_eq!(master.service("app").totals.deaths, 0);
+    assert!(held.closed_within(SOON));
+    master.finish();
+}
+
+#[test]
+fn work_in_the_background_is_waited_for_when_connections_are_gone() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let master = Master::start(&place, &Exec::new(&["slow=1.2"]).text());
+    let old = program_of(&master);
+    let reload = master.begin(&["reload", "--drained"]);
+    master.wait_generation(2);
+    holds_for("it works on", Duration::from_millis(700), || procs::runs(old));
+    reload.finish().expect(0);
+    assert!(!procs::runs(old));
+    assert!(!master.log().contains("is killed"), "it ended by itself");
+    master.finish();
+}
+
+#[test]
+fn what_it_has_forked_ends_with_it_even_out_of_its_group() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let config = Exec::new(&[]).service("drain = { grace = \"1s\" }");
+    let master = Master::start(&place, &config.text());
+    body(&master, "/fork");
+    let old = program_of(&master);
+    let stray = procs::all(|p| p.parent == old);
+    assert_eq!(stray.len(), 1);
+    assert_ne!(stray[0].group, old, "it has left the group");
+    master.cli(&["reload", "--drained"]).expect(0);
+    assert!(!procs::runs(stray[0].pid), "and is killed all the same");
+    master.finish();
+}
+
+#[test]
+fn a_queue_that_nobody_else_will_serve_is_served_before_it_is_asked_to_end() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let master = Master::start(&place, &Exec::new(&[]).text());
+    let address = master.address();
+    // They are in its queue, or were just taken from it, when the stop comes.
+    let clients: Vec<Conn> = (0..50)
+        .map(|_| {
+            let mut conn = Conn::open(&address).unwrap();
+            conn.ask("/sleep?0.2").unwrap();
+            conn
+        })
+        .collect();
+    master.signal(Signal::SIGQUIT);
+    for mut conn in clients {
+        assert_eq!(conn.receive().expect("an answer").status, 200);
+    }
+    master.wait_exit(0, SOON);
+    master.finish();
+}
+
+#[test]
+fn a_fast_stop_takes_no_longer_than_a_second() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let master = Master::start(&place, &Exec::new(&["ignore"]).workers(2).text());
+    let begun = std::time::Instant::now();
+    master.signal(Signal::SIGINT);
+    master.wait_exit(0, SOON);
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    master.finish();
+}
+
+#[test]
+fn its_own_stop_signal_is_used() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    // QUIT ends a Python at once, if nothing is done about it.
+    let config = Exec::new(&["ignore"]).exec("stop_signal = \"QUIT\"");
+    let master = Master::start(&place, &config.text());
+    master.cli(&["reload", "--drained"]).expect(0);
+    master.wait_log("asked to end (SIGQUIT)");
+    assert!(!master.log().contains("is killed"));
+    master.finish();
+}
