@@ -133,7 +133,7 @@ impl Keeper {
                 Said::Trouble(text) => self.status = Some(text),
                 Said::Alive => self.alive = now,
                 Said::WatchdogEvery(period) => (self.watchdog, self.alive) = (period, now),
-                Said::Hung => self.fail("it has said WATCHDOG=trigger", now),
+                Said::Hung => self.fail("the program has said WATCHDOG=trigger", now),
                 Said::Stopping => info!(self.log, "the program says that it is about to end"),
                 Said::Extend(more) => self.extend(more, now),
                 Said::MainPid(pid) => self.rename(pid),
@@ -215,7 +215,7 @@ impl Keeper {
             0 => String::new(),
             n => format!(", leaving {n} of its processes behind, which are killed"),
         };
-        self.fail(&format!("{how}{left}{hint}"), now);
+        self.fail(&format!("the program {how}{left}{hint}"), now);
     }
 
     /// The program can't go on: whatever is left of it goes.
@@ -273,7 +273,7 @@ impl Keeper {
             Verdict::NotYet(missing) if late => {
                 let in_use = self.voice.spout.says_address_in_use();
                 let hint = hint(in_use, false, false);
-                self.fail(&format!("it was not ready after {took:.1?}: {missing}{hint}"), now);
+                self.fail(&format!("the program was not ready after {took:.1?}: {missing}{hint}"), now);
             }
             Verdict::NotYet(missing) if took >= SLOW => self.trouble = Some(format!("not ready: {missing}")),
             Verdict::NotYet(_) => {}
@@ -292,7 +292,7 @@ impl Keeper {
 
     fn mind_the_watchdog(&mut self, now: Moment) {
         if self.ending.is_none() && self.watchdog_due().is_some_and(|at| at <= now) {
-            self.fail(&format!("it has not said WATCHDOG=1 for {:?}", self.watchdog), now);
+            self.fail(&format!("the program has not said WATCHDOG=1 for {:?}", self.watchdog), now);
         }
     }
 
@@ -314,7 +314,7 @@ impl Keeper {
         let before = std::mem::replace(&mut self.let_go, gone.is_some());
         if let Some((address, _)) = gone.filter(|_| before) {
             let why =
-                format!("none of its processes holds the socket of {address} any more: it has closed it");
+                format!("the program has closed the socket of {address}: none of its processes holds it any more");
             return self.fail(&why, now);
         }
         let (Some(open), Ok((limit, _))) = (onlooker::descriptors(self.main), limits::nofile()) else {

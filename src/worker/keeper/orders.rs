@@ -83,6 +83,7 @@ impl Keeper {
     /// Looks at its connections.
     fn sample(&mut self, now: Moment) {
         let family = self.family();
+        self.books.usage(&self.slot, family::usage(&family));
         match self.books.sample(&self.slot, &self.sockets, &family, now) {
             Ok(None) => {}
             Ok(Some(hidden)) => {

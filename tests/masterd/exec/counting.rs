@@ -11,7 +11,7 @@ fn connections_are_counted_by_worker_and_by_listener() {
     }
     let place = place();
     let listen =
-        "{ address = \"127.0.0.1:0\", name = \"one\" }, { address = \"127.0.0.1:0\", name = \"two\" }";
+        "{ address = \"127.0.0.1:0\", name = \"one\" }, { address = \"127.0.0.2:0\", name = \"two\" }";
     let master = Master::start(&place, &Exec::new(&["fork=2"]).workers(2).listen(listen).text());
     let open = |listener: &str, n: usize| -> Vec<Conn> {
         let open = |_| {
@@ -83,7 +83,7 @@ fn an_old_worker_is_replaced_and_nothing_is_lost() {
     let config = Exec::new(&[]).workers(2).service("restart = { max_age = \"2s\" }");
     let master = Master::start(&place, &config.text());
     let first = master.ready_pids("app");
-    let load = Load::with(&master.address(), Mix { fresh: 2, ..Mix::none() });
+    let load = Load::with(&address(&master), Mix { fresh: 2, ..Mix::none() });
     wait_until("both are replaced", Duration::from_secs(15), || {
         let now = master.ready_pids("app");
         now.len() == 2 && now.iter().all(|pid| !first.contains(pid))

@@ -12,7 +12,7 @@ fn one_that_ignores_its_signal_is_killed_at_the_grace_and_what_it_held_is_counte
     let place = place();
     let config = Exec::new(&["ignore"]).service("drain = { grace = \"1s\" }");
     let master = Master::start(&place, &config.text());
-    let mut held = Conn::open(&master.address()).unwrap();
+    let mut held = Conn::open(&address(&master)).unwrap();
     held.get("/").unwrap();
     let old = program_of(&master);
     master.cli(&["reload", "--drained"]).expect(0);
@@ -66,7 +66,7 @@ fn a_queue_that_nobody_else_will_serve_is_served_before_it_is_asked_to_end() {
     }
     let place = place();
     let master = Master::start(&place, &Exec::new(&[]).text());
-    let address = master.address();
+    let address = address(&master);
     // They are in its queue, or were just taken from it, when the stop comes.
     let clients: Vec<Conn> = (0..50)
         .map(|_| {

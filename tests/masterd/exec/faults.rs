@@ -13,7 +13,7 @@ fn reload_to(config: &Exec) -> (Output, String) {
     let before = program_of(&master);
     master.expect_error("");
     place.config(&config.text());
-    let load = Load::with(&master.address(), Mix { fresh: 1, ..Mix::none() });
+    let load = Load::with(&address(&master), Mix { fresh: 1, ..Mix::none() });
     let output = master.cli(&["reload"]);
     assert_eq!(program_of(&master), before, "the old one goes on");
     load.wait_answers(5);
@@ -133,9 +133,9 @@ fn one_that_lets_go_of_its_socket_is_replaced() {
     let place = place();
     let master = Master::start(&place, &Exec::new(&[]).workers(2).text());
     master.expect_error("");
-    let mut conn = Conn::open(&master.address()).unwrap();
+    let mut conn = Conn::open(&address(&master)).unwrap();
     conn.ask("/close").unwrap();
-    master.wait_log("it has closed it");
+    master.wait_log("the program has closed the socket of 127.0.0.1:");
     wait_until("both serve", SOON, || master.service("app").workers_ready == 2);
     assert_eq!(master.service("app").totals.deaths, 1);
     master.finish();
@@ -151,9 +151,9 @@ fn a_socket_that_was_shut_down_for_all_listens_again() {
     let listen = format!("\"127.0.0.1:{port}\"");
     let master = Master::start(&place, &Exec::new(&[]).workers(2).listen(&listen).text());
     // The answer may come or not: its program has shut itself out.
-    let _ = get(&master.address(), "/shutdown");
+    let _ = get(&address(&master), "/shutdown");
     master.wait_log("it listens again");
-    wait_until("somebody answers", SOON, || get(&master.address(), "/").is_ok());
+    wait_until("somebody answers", SOON, || get(&address(&master), "/").is_ok());
     master.finish();
 }
 
@@ -193,7 +193,7 @@ fn another_file_in_its_place_is_noticed() {
     let command = text.lines().find(|line| line.starts_with("command")).unwrap().to_owned();
     let text = text.replace(&command, "command = [\"./app.sh\"]");
     let master = Master::start(&place, &text);
-    master.expect_error("died");
+    master.expect_error("");
     assert_eq!(master.workers("app")[0].why, None);
     script("two");
     kill(program_of(&master), "KILL");

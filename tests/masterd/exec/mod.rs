@@ -111,8 +111,13 @@ pub fn keeper_of(master: &Master) -> i32 {
     master.workers("app")[0].keeper.expect("a keeper")
 }
 
+/// Where its first socket is bound.
+pub fn address(master: &Master) -> String {
+    master.service("app").listeners[0].address.clone()
+}
+
 /// The body of an answer.
 #[track_caller]
 pub fn body(master: &Master, path: &str) -> String {
-    get(&master.address(), path).expect("an answer").body
+    get(&address(master), path).expect("an answer").body
 }

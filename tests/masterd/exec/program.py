@@ -104,7 +104,7 @@ def act(path, query, listeners):
         os._exit(0)
     if path == "/unlink":
         os.unlink(query)
-    return f"pid={os.getpid()} gen={os.environ.get('GENERATION', '?')} seat={os.environ.get('SEAT', '?')}"
+    return f"pid={os.getpid()} gen={os.environ.get('GENERATION', '?')} seat={os.environ.get('SEAT', '?')} mark=a"
 
 
 KEPT = []

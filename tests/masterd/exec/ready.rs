@@ -119,7 +119,7 @@ fn one_that_falls_silent_on_its_watchdog_is_replaced() {
     let first = program_of(&master);
     assert!(body(&master, "/env").contains("WATCHDOG_USEC=1000000"));
     wait_until("it is replaced", SOON, || master.ready_pids("app").first().is_some_and(|pid| *pid != first));
-    master.wait_log("it has not said WATCHDOG=1 for 1s");
+    master.wait_log("the program has not said WATCHDOG=1 for 1s");
     master.finish();
 }
 
