@@ -21,6 +21,7 @@ mod notes;
 mod outbox;
 mod progress;
 mod samples;
+mod socket_files;
 mod sockets;
 mod spawn;
 mod status;

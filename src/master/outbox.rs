@@ -310,6 +310,9 @@ fn forget(shell: &mut Shell, worker: WorkerId, death: bool) {
     if let Err(e) = handle.pidfd.try_reap() {
         slog::warn!(shell.log, "cannot reap a worker: {}", e; "pid" => handle.pid);
     }
+    if handle.is_keeper() {
+        aftermath::restore_files(shell, Some((&handle.service, handle.program.unwrap_or(handle.pid))));
+    }
 }
 
 /// Opens all logs anew and sends them round.
@@ -365,7 +368,7 @@ pub fn respond(shell: &mut Shell, client: ClientId, answer: Answer) {
     shell.control.finish(client, Done { outcome, text, lines, generation }, now());
 }
 
-fn say(shell: &mut Shell, note: &Note) {
+pub fn say(shell: &mut Shell, note: &Note) {
     let pid = note.worker.and_then(|id| shell.crew.handles.get(&id)).map(|h| h.program.unwrap_or(h.pid));
     notes::log(&shell.log, note, pid);
     shell.control.publish(&notes::event_line(note, pid), now());

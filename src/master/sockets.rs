@@ -8,6 +8,7 @@
 //! Within a group sockets are closed from the highest place down, because the kernel moves the last
 //! member into the gap (and with it the meaning of the steering program's index).
 
+use super::socket_files::{guard, unlink};
 use crate::config::{Accept, Address, Config, Listen, Service};
 use crate::model::{PlanId, Seat, ServiceName, WorkerId};
 use crate::sys::listen::{self, FileId, Queue, TcpOptions};
@@ -63,6 +64,8 @@ pub struct Sockets {
     pub(super) steered: BTreeSet<Address>,
     pub(super) rites: u64,
     pub(super) last_rites: BTreeMap<u64, (WorkerId, Vec<Key>)>,
+    /// Unix sockets whose file can't be put back, which has been said.
+    pub(super) lost: BTreeSet<Address>,
 }
 
 /// The place of a seat's socket in its group.
@@ -173,7 +176,7 @@ impl Sockets {
                 };
                 Ok((fd, None))
             }
-            Address::Udp(address) => Err(io::Error::other(format!("udp:{address} is not possible yet"))),
+            Address::Udp(address) => Ok((listen::udp(*address, listen.ipv6_only)?, None)),
             Address::Unix(path) => {
                 let (fd, file) = listen::unix(path, listen.backlog, listen.mode, owner)?;
                 Ok((fd, Some(file)))
@@ -192,7 +195,7 @@ impl Sockets {
         format!("cannot listen on {address} for service {}: {error}{held}", service.name)
     }
 
-    fn group<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = (&'a Key, &'a Socket)> {
+    pub(super) fn group<'a>(&'a self, address: &'a Address) -> impl Iterator<Item = (&'a Key, &'a Socket)> {
         let from = Key { address: address.clone(), place: 0 };
         self.all.range(from..).take_while(move |(k, _)| k.address == *address)
     }
@@ -221,11 +224,9 @@ impl Sockets {
     /// `config` is in force with these pools: what it does not name goes. What could not be changed of
     /// the sockets that stay comes back as sentences; they serve all the same.
     pub fn adopt(&mut self, plan: PlanId, config: &Config, seats: &[(ServiceName, u32)]) -> Vec<String> {
-        let mut named: BTreeMap<Key, (ServiceName, Listen)> = BTreeMap::new();
+        let mut named: BTreeMap<Key, (&Service, &Listen)> = BTreeMap::new();
         for (service, count) in services(config, seats) {
-            for (listen, key) in keys_of(service, count) {
-                named.insert(key, (ServiceName(service.name.clone()), listen.clone()));
-            }
+            named.extend(keys_of(service, count).map(|(listen, key)| (key, (service, listen))));
         }
         let (mut gone, mut failed) = (Vec::new(), Vec::new());
         for (key, socket) in &mut self.all {
@@ -354,9 +355,12 @@ impl Sockets {
         }
     }
 
-    /// What waits at one address, over all seats.
+    /// What waits at one address, over all seats. Datagrams have no queue that could be told.
     pub fn queue_of(&self, address: &Address) -> Queue {
         let mut sum = Queue::default();
+        if matches!(address, Address::Udp(_)) {
+            return sum;
+        }
         for (_, socket) in self.group(address).filter(|(_, s)| s.named) {
             // A figure for people: a socket that can't be asked counts as empty.
             let queue = listen::queue(socket.fd.as_fd()).unwrap_or_default();
@@ -382,13 +386,6 @@ impl Sockets {
         listen::local_address(socket.fd.as_fd()).ok()
     }
 
-    /// Whether a unix socket's file is gone or not ours any more.
-    pub fn file_lost(&self, address: &Address) -> bool {
-        let Address::Unix(path) = address else { return false };
-        let socket = self.group(address).next().map(|(_, s)| s);
-        socket.is_some_and(|s| s.file.is_none_or(|file| !listen::unix_is_ours(path, file)))
-    }
-
     /// Closes everything, unlinking the socket files that are ours.
     pub fn close_all(&mut self) {
         let keys: Vec<Key> = self.all.keys().cloned().collect();
@@ -406,7 +403,7 @@ fn services<'a>(
 }
 
 /// The plan names the socket. What could not be changed of it, in sentences.
-fn keep(socket: &mut Socket, plan: PlanId, service: &ServiceName, listen: &Listen, key: &Key) -> Vec<String> {
+fn keep(socket: &mut Socket, plan: PlanId, service: &Service, listen: &Listen, key: &Key) -> Vec<String> {
     let mut failed = Vec::new();
     if socket.candidate == Some(plan) {
         socket.candidate = None;
@@ -418,11 +415,12 @@ fn keep(socket: &mut Socket, plan: PlanId, service: &ServiceName, listen: &Liste
         }
     }
     if let Some((_, fd, file)) = socket.anew.take_if(|(p, _, _)| *p == plan) {
+        socket.file.into_iter().for_each(|old| unlink(&key.address, old));
         (socket.fd, socket.file) = (fd, Some(file));
     }
     socket.named = true;
     socket.served = false;
-    socket.service = service.clone();
+    socket.service = ServiceName(service.name.clone());
     socket.per_worker = listen.accept == Accept::PerWorker;
     let owner = listen.owner.map_or((None, None), |o| (o.uid, o.gid));
     let retuned = match (&key.address, socket.file) {
@@ -431,14 +429,9 @@ fn keep(socket: &mut Socket, plan: PlanId, service: &ServiceName, listen: &Liste
         _ => Ok(()),
     };
     if let Err(e) = retuned {
-        failed.push(format!("listener {} of service {service} keeps its old settings: {e}", key.address));
+        let (address, name) = (&key.address, &service.name);
+        failed.push(format!("listener {address} of service {name} keeps its old settings: {e}"));
     }
+    failed.extend(guard(socket, &key.address, service.kind.exec().is_some()));
     failed
-}
-
-pub(super) fn unlink(address: &Address, file: FileId) {
-    if let Address::Unix(path) = address {
-        // Not ours any more is no error: somebody put another file there, and it stays.
-        let _ = listen::unix_unlink(path, file);
-    }
 }

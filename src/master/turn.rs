@@ -11,7 +11,7 @@ use super::samples::{self, Samples};
 use super::sockets::Sockets;
 use super::upgrade::candidate::Candidate;
 use super::upgrade::crossing::{self, Crossing};
-use super::{inbox, outbox};
+use super::{aftermath, inbox, outbox};
 use crate::config::Config;
 use crate::inherit::WorkerMain;
 use crate::log::Sink;
@@ -256,6 +256,7 @@ fn pulse(shell: &mut Shell) {
         return;
     }
     if shell.next_pulse.is_some() {
+        aftermath::restore_files(shell, None);
         let event = inbox::pulse(shell);
         shell.queue.push_back(event);
     }

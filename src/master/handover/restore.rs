@@ -14,7 +14,8 @@ use crate::master::access_logs::AccessLogs;
 use crate::master::boot::{Origin, machinery};
 use crate::master::control::Control;
 use crate::master::crew::{Crew, Handle};
-use crate::master::sockets::{self, Key, Socket, Sockets};
+use crate::master::socket_files;
+use crate::master::sockets::{Key, Socket, Sockets};
 use crate::master::spawn;
 use crate::master::turn::{Parts, Shell, now};
 use crate::model::fleet::Fleet;
@@ -28,7 +29,7 @@ use crate::sys::process::Pidfd;
 use crate::sys::random;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -76,7 +77,7 @@ pub fn shell(
     let mut shell = Shell::new(Parts {
         loop_of,
         fleet,
-        sockets: Sockets { all: listening, steered, rites, last_rites },
+        sockets: Sockets { all: listening, steered, rites, last_rites, lost: BTreeSet::new() },
         crew,
         totals,
         control,
@@ -166,7 +167,7 @@ fn sockets(records: &[Value], fds: &mut Inherited) -> BTreeMap<Key, Socket> {
     let mut all = BTreeMap::new();
     for record in records.iter().filter_map(|value| SocketRecord::deserialize(value).ok()) {
         // One that was bound for a trial ends with it, and so does its file.
-        let gone = |file| sockets::unlink(&record.key.address, id_of(file));
+        let gone = |file| socket_files::unlink(&record.key.address, id_of(file));
         let Ok(fd) = fds.take(&inventory::listener(&record.key)) else {
             record.file.into_iter().for_each(gone);
             continue;

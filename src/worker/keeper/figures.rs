@@ -150,10 +150,11 @@ impl Books {
         let mut before = std::mem::take(&mut self.known);
         for connection in ours {
             let known = before.remove(&connection.cookie);
-            let mut known = known.unwrap_or_else(|| Known {
-                row: slot.open_row(Class::Tcp, Peer::Tcp(connection.peer), now),
-                bytes_in: 0,
-                bytes_out: 0,
+            let mut known = known.unwrap_or_else(|| {
+                let row = slot.open_row(Class::Tcp, Peer::Tcp(connection.peer), now);
+                // What the program does with it nobody knows.
+                slot.doing(row, l::Doing::Tunnel, now);
+                Known { row, bytes_in: 0, bytes_out: 0 }
             });
             slot.add(l::BYTES_IN, connection.bytes_in.saturating_sub(known.bytes_in));
             slot.add(l::BYTES_OUT, connection.bytes_out.saturating_sub(known.bytes_out));

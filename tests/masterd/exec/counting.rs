@@ -22,9 +22,9 @@ fn connections_are_counted_by_worker_and_by_listener() {
         (0..n).map(open).collect()
     };
     let (one, two) = (open("one", 7), open("two", 4));
+    let active = || master.service("app").listeners.iter().map(|l| l.active).collect::<Vec<_>>();
+    wait_until("they are counted", SOON, || active() == [Some(7), Some(4)]);
     let service = master.service("app");
-    let active: Vec<Option<u64>> = service.listeners.iter().map(|l| l.active).collect();
-    assert_eq!(active, [Some(7), Some(4)]);
     assert_eq!(service.workers.iter().map(|w| w.active.tcp).sum::<u64>(), 11);
     assert!(service.totals.bytes_out > 11 * 50 && service.totals.bytes_in > 11 * 20, "{:?}", service.totals);
     let peers: Vec<String> = one.iter().chain(&two).map(|c| c.local().unwrap().to_string()).collect();
@@ -52,8 +52,10 @@ fn connections_of_a_unix_socket_are_counted_too() {
     let address = format!("unix:{}", place.path("app.sock").display());
     let mut held: Vec<Conn> = (0..3).map(|_| Conn::open(&address).unwrap()).collect();
     held.iter_mut().for_each(|conn| assert_eq!(conn.get("/").unwrap().status, 200));
-    let service = master.service("app");
-    assert_eq!((service.listeners[0].active, service.workers[0].active.tcp), (Some(3), 3));
+    wait_until("they are counted", SOON, || {
+        let service = master.service("app");
+        (service.listeners[0].active, service.workers[0].active.tcp) == (Some(3), 3)
+    });
     master.finish();
 }
 
