@@ -313,8 +313,9 @@ impl Keeper {
         let gone = seen.iter().find(|(_, seen)| *seen == super::readiness::Seen::Nobody);
         let before = std::mem::replace(&mut self.let_go, gone.is_some());
         if let Some((address, _)) = gone.filter(|_| before) {
-            let why =
-                format!("the program has closed the socket of {address}: none of its processes holds it any more");
+            let why = format!(
+                "the program has closed the socket of {address}: none of its processes holds it any more"
+            );
             return self.fail(&why, now);
         }
         let (Some(open), Ok((limit, _))) = (onlooker::descriptors(self.main), limits::nofile()) else {

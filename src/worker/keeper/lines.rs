@@ -81,10 +81,12 @@ impl Spout {
         if line.trim().is_empty() {
             return false;
         }
-        if self.last.len() == LAST {
-            self.last.pop_front();
-        }
-        self.last.push_back(line.chars().take(LAST_MOST).collect());
+        // In a flood this is done very often: what is given up is written over.
+        let oldest = if self.last.len() == LAST { self.last.pop_front() } else { None };
+        let mut kept = oldest.unwrap_or_default();
+        kept.clear();
+        kept.push_str(line.char_indices().nth(LAST_MOST).map_or(line, |(end, _)| &line[..end]));
+        self.last.push_back(kept);
         self.fill(now);
         let size = line.len() as u64 + 1;
         match self.allowed.checked_sub(size) {

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 /// Alive this long counts as ready where it can't be seen whether a program accepts.
 const IN_DOUBT: Duration = Duration::from_secs(1);
+/// It must be seen to wait for so long: one that goes into the background leaves its keeper right after it has
+/// forked the process that waits.
+const STEADY: Duration = Duration::from_millis(50);
 
 /// What is seen of one socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,11 +40,13 @@ pub struct Judge {
     how: Readiness,
     started: Moment,
     said: Option<Moment>,
+    /// Since when every socket is seen to be waited on.
+    steady: Option<Moment>,
 }
 
 impl Judge {
     pub fn new(how: Readiness, started: Moment) -> Judge {
-        Judge { how, started, said: None }
+        Judge { how, started, said: None, steady: None }
     }
 
     /// It has said READY=1, or written its newline.
@@ -62,12 +67,12 @@ impl Judge {
     pub fn due(&self) -> Option<Moment> {
         match self.how {
             Readiness::Delay(delay) => Some(self.started + delay),
-            Readiness::Accepting | Readiness::Notify | Readiness::Fd => None,
+            Readiness::Accepting | Readiness::Notify | Readiness::Fd => self.steady.map(|at| at + STEADY),
         }
     }
 
     /// The answer, from each socket's address and what is seen of it.
-    pub fn judge(&self, seen: &[(String, Seen)], now: Moment) -> Verdict {
+    pub fn judge(&mut self, seen: &[(String, Seen)], now: Moment) -> Verdict {
         match self.how {
             Readiness::Delay(delay) if now.since(self.started) >= delay => Verdict::Ready(None),
             Readiness::Delay(delay) => {
@@ -79,33 +84,36 @@ impl Judge {
                 Verdict::NotYet("it has not said READY=1 yet".to_owned())
             }
             Readiness::Notify => {
-                accepts(seen, self.said.unwrap_or(self.started), now, "it has said READY=1, but ")
+                self.accepts(seen, self.said.unwrap_or(self.started), now, "it has said READY=1, but ")
             }
-            Readiness::Accepting => accepts(seen, self.started, now, ""),
+            Readiness::Accepting => self.accepts(seen, self.started, now, ""),
         }
     }
-}
 
-fn accepts(seen: &[(String, Seen)], since: Moment, now: Moment, but: &str) -> Verdict {
-    for (address, seen) in seen {
-        let missing = match seen {
-            Seen::Nobody => format!("none of its processes holds the socket of {address}"),
-            Seen::Held => format!("none of its processes waits for connections on {address}"),
-            Seen::Waiting | Seen::Hidden(_) => continue,
-        };
-        return Verdict::NotYet(format!("{but}{missing}"));
-    }
-    let hidden = seen.iter().find_map(|(address, seen)| match seen {
-        Seen::Hidden(why) => Some((address, why)),
-        Seen::Waiting | Seen::Held | Seen::Nobody => None,
-    });
-    match hidden {
-        None => Verdict::Ready(None),
-        Some((address, why)) if now.since(since) >= IN_DOUBT => Verdict::Ready(Some(format!(
-            "whether it accepts on {address} can't be seen ({why}): it counts as ready after {IN_DOUBT:?}"
-        ))),
-        Some((address, why)) => {
-            Verdict::NotYet(format!("{but}whether it accepts on {address} can't be seen ({why})"))
+    fn accepts(&mut self, seen: &[(String, Seen)], since: Moment, now: Moment, but: &str) -> Verdict {
+        for (address, seen) in seen {
+            let missing = match seen {
+                Seen::Nobody => format!("none of its processes holds the socket of {address}"),
+                Seen::Held => format!("none of its processes waits for connections on {address}"),
+                Seen::Waiting | Seen::Hidden(_) => continue,
+            };
+            self.steady = None;
+            return Verdict::NotYet(format!("{but}{missing}"));
+        }
+        let steady = now.since(*self.steady.get_or_insert(now));
+        let hidden = seen.iter().find_map(|(address, seen)| match seen {
+            Seen::Hidden(why) => Some((address, why)),
+            Seen::Waiting | Seen::Held | Seen::Nobody => None,
+        });
+        match hidden {
+            None if steady >= STEADY => Verdict::Ready(None),
+            None => Verdict::NotYet(format!("{but}it has waited for connections for {steady:.0?} only")),
+            Some((address, why)) if now.since(since) >= IN_DOUBT => Verdict::Ready(Some(format!(
+                "whether it accepts on {address} can't be seen ({why}): it counts as ready after {IN_DOUBT:?}"
+            ))),
+            Some((address, why)) => {
+                Verdict::NotYet(format!("{but}whether it accepts on {address} can't be seen ({why})"))
+            }
         }
     }
 }
@@ -128,8 +136,11 @@ mod tests {
 
     #[test]
     fn every_socket_must_be_waited_on() {
-        let judge = Judge::new(Readiness::Accepting, at(0));
-        assert_eq!(judge.judge(&seen(&[Seen::Waiting, Seen::Waiting]), at(1)), Verdict::Ready(None));
+        let mut judge = Judge::new(Readiness::Accepting, at(0));
+        let both = seen(&[Seen::Waiting, Seen::Waiting]);
+        assert!(!ready(&judge.judge(&both, at(1))), "seen once");
+        assert_eq!(judge.due(), Some(at(51)));
+        assert_eq!(judge.judge(&both, at(51)), Verdict::Ready(None));
         for other in [Seen::Held, Seen::Nobody] {
             let verdict = judge.judge(&seen(&[Seen::Waiting, other]), at(60_000));
             let Verdict::NotYet(why) = verdict else { panic!("{verdict:?}") };
@@ -139,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_ready_after_a_second_and_that_is_said() {
-        let judge = Judge::new(Readiness::Accepting, at(0));
+        let mut judge = Judge::new(Readiness::Accepting, at(0));
         let hidden = seen(&[Seen::Waiting, Seen::Hidden("another user's".to_owned())]);
         assert!(!ready(&judge.judge(&hidden, at(999))));
         let Verdict::Ready(Some(why)) = judge.judge(&hidden, at(1000)) else { panic!("ready, and said") };
@@ -156,7 +167,8 @@ mod tests {
         assert!(judge.wants_a_look());
         let Verdict::NotYet(why) = judge.judge(&seen(&[Seen::Held]), at(9000)) else { panic!("not yet") };
         assert!(why.starts_with("it has said READY=1, but "), "{why}");
-        assert!(ready(&judge.judge(&seen(&[Seen::Waiting]), at(9001))));
+        assert!(!ready(&judge.judge(&seen(&[Seen::Waiting]), at(9001))));
+        assert!(ready(&judge.judge(&seen(&[Seen::Waiting]), at(9051))));
         let hidden = seen(&[Seen::Hidden("io_uring".to_owned())]);
         assert!(!ready(&judge.judge(&hidden, at(6999))) && ready(&judge.judge(&hidden, at(7000))));
     }
@@ -167,7 +179,7 @@ mod tests {
         assert!(!ready(&judge.judge(&[], at(9000))));
         judge.said(at(9000));
         assert!(ready(&judge.judge(&[], at(9000))) && !judge.wants_a_look());
-        let judge = Judge::new(Readiness::Delay(Duration::from_secs(2)), at(500));
+        let mut judge = Judge::new(Readiness::Delay(Duration::from_secs(2)), at(500));
         assert_eq!(judge.due(), Some(at(2500)));
         assert!(!ready(&judge.judge(&[], at(2499))) && ready(&judge.judge(&[], at(2500))));
     }
