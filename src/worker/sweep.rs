@@ -74,8 +74,8 @@ fn sweep_http(conns: &mut Conns, http: &Http, now: Moment) {
                 conns.close(key);
             }
             Late::Streamless => {
-                if let Some(talk) = conns.talk(key) {
-                    talk.leaving.set(true);
+                if let Some(streams) = conns.talk(key).and_then(Talk::streams) {
+                    streams.leaving.set(true);
                 }
                 conns.nudge(key);
             }
@@ -105,9 +105,11 @@ fn overdue(talk: &Talk, http: &Http, now: Moment) -> Option<Late> {
     if talk.io.stuck_since().is_some_and(|since| now.since(since) >= http.write_timeout) {
         return Some(Late::Answer);
     }
-    if let Some(since) = talk.streamless_since() {
+    if let Some(streams) = talk.streams()
+        && let Some(since) = streams.none_since()
+    {
         // hyper closes when the client has answered a ping, and all streams have ended.
-        if talk.farewell.get().is_some_and(|told| now.since(told.max(since)) >= LINGER) {
+        if streams.farewell.get().is_some_and(|told| now.since(told.max(since)) >= LINGER) {
             return Some(Late::Deaf);
         }
         if now.since(since) >= http.keep_alive {

@@ -102,7 +102,15 @@ impl Watch {
 
     /// Ready if nothing has moved since `since` for too long.
     pub fn poll(&mut self, cx: &mut Context<'_>, since: Moment) -> Poll<()> {
-        let due = since + self.limit;
+        self.poll_for(cx, since, self.limit)
+    }
+
+    /// The same with another limit for this once.
+    pub fn poll_for(&mut self, cx: &mut Context<'_>, since: Moment, limit: Duration) -> Poll<()> {
+        let due = since + limit;
+        if self.delay.as_ref().is_some_and(|delay| delay.at > due) {
+            self.delay = None;
+        }
         loop {
             if self.engine.now() >= due {
                 return Poll::Ready(());

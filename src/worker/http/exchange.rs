@@ -2,13 +2,13 @@
 //!
 //! With HTTP/1 a connection has one exchange at a time, and its `Talk` keeps the books; with HTTP/2 each stream
 //! keeps its own. The service says when a request begins, is answered, and when its body has gone out.
-//! How long a body may be waited for is told here for HTTP/2 only: of HTTP/1 the loop's sweep takes care.
+//! How long either body may stand still is told here for HTTP/2 only: of HTTP/1 the loop's sweep takes care.
 //! Never: parses, sends.
 
 use super::noted::Docket;
 use super::talk::Talk;
 use crate::model::{Class, Moment};
-use crate::scoreboard::layout::{IN_FLIGHT, REQUESTS, STREAMS};
+use crate::scoreboard::layout::{ERRORS, IN_FLIGHT, REQUESTS, STREAMS};
 use crate::sys::clock;
 use crate::worker::engine::timers::Watch;
 use crate::worker::shared::Shared;
@@ -30,14 +30,27 @@ pub enum Exchange {
 /// One stream of an HTTP/2 connection. Its books are closed when the last handle goes.
 #[derive(Debug)]
 pub struct Stream {
-    talk: Rc<Talk>,
-    number: u32,
+    pub talk: Rc<Talk>,
+    pub number: u32,
     began: Moment,
     class: Cell<Class>,
     docket: Docket,
-    /// How long its body may be waited for, and since when it is.
+    answer: Cell<Answer>,
+    /// How long its body may be waited for, since when it is, and for how long it may be silent if it is a call of gRPC.
     patience: RefCell<Watch>,
     wanted: Cell<Option<Moment>>,
+    call: Cell<Option<Duration>>,
+    /// Its error has been counted.
+    blamed: Cell<bool>,
+}
+
+/// How far the answer of a stream has come.
+#[derive(Clone, Copy, Debug)]
+enum Answer {
+    Awaited,
+    /// hyper has its body, and since then a piece that the client has no room for, or may have none.
+    Out(Option<Moment>),
+    Over(Moment),
 }
 
 impl Exchange {
@@ -55,14 +68,22 @@ impl Exchange {
         slot.add(REQUESTS, 1);
         slot.add(IN_FLIGHT, 1);
         slot.add(STREAMS, 1);
-        let number = talk.stream_opened();
-        let (began, class) = (talk.shared.engine.now(), Cell::new(Class::Http));
-        let docket = Docket::default();
-        docket.open(&talk.shared, request);
-        let patience = RefCell::new(Watch::new(&talk.shared.engine, body_timeout));
-        let wanted = Cell::new(None);
-        let talk = talk.clone();
-        Exchange::Stream(Rc::new(Stream { talk, number, began, class, docket, patience, wanted }))
+        talk.requests.set(talk.requests.get().saturating_add(1));
+        let stream = Rc::new(Stream {
+            talk: talk.clone(),
+            number: talk.requests.get(),
+            began: talk.shared.engine.now(),
+            class: Cell::new(Class::Http),
+            docket: Docket::default(),
+            answer: Cell::new(Answer::Awaited),
+            patience: RefCell::new(Watch::new(&talk.shared.engine, body_timeout)),
+            wanted: Cell::new(None),
+            call: Cell::new(None),
+            blamed: Cell::new(false),
+        });
+        talk.stream_opened(&stream);
+        stream.docket.open(&talk.shared, request);
+        Exchange::Stream(stream)
     }
 
     pub fn talk(&self) -> &Rc<Talk> {
@@ -122,25 +143,44 @@ impl Exchange {
         }
     }
 
-    /// Ready when the body of an HTTP/2 request has been waited for too long. Calls of gRPC may be silent.
+    /// Of a call of gRPC that is passed on, the client may be silent for so long before its answer begins.
+    pub fn may_be_silent_for(&self, limit: Duration) {
+        if let Exchange::Stream(stream) = self
+            && stream.class.get() == Class::Grpc
+        {
+            stream.call.set(Some(limit));
+        }
+    }
+
+    /// Ready when the body of an HTTP/2 request has been waited for too long.
     pub fn body_is_late(&self, cx: &mut Context<'_>) -> Poll<()> {
         let Exchange::Stream(stream) = self else { return Poll::Pending };
-        match stream.wanted.get() {
-            Some(since) if stream.class.get() != Class::Grpc => stream.patience.borrow_mut().poll(cx, since),
-            _ => Poll::Pending,
-        }
+        stream.wanted.get().map_or(Poll::Pending, |since| stream.body_is_late(cx, since))
     }
 
     /// The answer's body is, or is not any more, in hyper's hands.
     pub fn body_out(&self, out: bool) {
-        if let Exchange::Alone(talk) = self {
-            talk.body_out.set(out);
+        match self {
+            Exchange::Alone(talk) => talk.body_out.set(out),
+            Exchange::Stream(stream) if out => stream.answer.set(Answer::Out(None)),
+            Exchange::Stream(stream) => stream.answer.set(Answer::Over(self.shared().engine.now())),
         }
     }
 
-    /// Counts an error.
+    /// hyper has asked for more of the answer's body, which it does when the client has room for what it has; it has got
+    /// a piece, or not. With HTTP/1 the socket tells who is slow.
+    pub fn body_asked(&self, given: bool) {
+        if let Exchange::Stream(stream) = self {
+            stream.answer.set(Answer::Out(given.then(|| self.shared().engine.now())));
+        }
+    }
+
+    /// Counts an error, once.
     pub fn blame(&self) {
-        self.talk().blame();
+        match self {
+            Exchange::Alone(talk) => talk.blame(),
+            Exchange::Stream(stream) => stream.blame(),
+        }
     }
 
     /// The class shows with the answer: an event stream, a gRPC call.
@@ -151,16 +191,38 @@ impl Exchange {
         }
     }
 
-    /// Has whoever sends the answer woken when it is to end. With HTTP/1 that is the connection's own task.
-    pub fn listen(&self, cx: &Context<'_>) {
-        if let Exchange::Stream(stream) = self {
-            stream.talk.listen(stream.number, cx.waker());
-        }
-    }
-
     /// The drain's time is up: an endless answer ends here, in good order.
     pub fn is_to_end(&self) -> bool {
         self.talk().ending.get()
+    }
+}
+
+impl Stream {
+    /// Since when the client has had no room for what hyper has of the answer.
+    pub fn stuck_since(&self) -> Option<Moment> {
+        match self.answer.get() {
+            Answer::Out(since) => since,
+            Answer::Awaited | Answer::Over(_) => None,
+        }
+    }
+
+    /// Counts an error, once.
+    pub fn blame(&self) {
+        if !self.blamed.replace(true) {
+            self.talk.shared.slot.add(ERRORS, 1);
+        }
+    }
+
+    /// A call of gRPC may be silent for longer: of one whose answer is under way, whoever passes that on knows whether
+    /// anything moves, and here it is only looked again.
+    fn body_is_late(&self, cx: &mut Context<'_>, since: Moment) -> Poll<()> {
+        let mut patience = self.patience.borrow_mut();
+        match (self.call.get(), self.answer.get()) {
+            (None, _) => patience.poll(cx, since),
+            (Some(limit), Answer::Awaited) => patience.poll_for(cx, since, limit),
+            (Some(_), Answer::Out(_)) => patience.poll(cx, self.talk.shared.engine.now()),
+            (Some(_), Answer::Over(at)) => patience.poll(cx, since.max(at)),
+        }
     }
 }
 

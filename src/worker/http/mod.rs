@@ -18,6 +18,7 @@ pub mod serve;
 pub mod service;
 pub mod status;
 pub mod stream;
+pub mod streams;
 pub mod talk;
 
 use super::shared::Shared;
@@ -26,9 +27,10 @@ use crate::model::Moment;
 use hyper::server::conn::http1::Builder;
 use hyper::server::conn::http2;
 use routes::Routes;
-use serve::{Beside, Serve};
+use serve::Serve;
 use std::rc::Rc;
 use std::time::Duration;
+use streams::Aboard;
 use talk::Talk;
 
 /// hyper parses up to this many headers on the stack; another limit costs an allocation per request.
@@ -83,8 +85,8 @@ impl Http {
     }
 
     /// How HTTP/2 is spoken. Resets that come too fast end a connection: hyper counts them (CVE-2023-44487, CVE-2025-8671).
-    fn settings2(&self, beside: Beside) -> http2::Builder<Beside> {
-        let mut builder = http2::Builder::new(beside);
+    fn settings2(&self, talk: &Rc<Talk>) -> http2::Builder<Aboard> {
+        let mut builder = http2::Builder::new(Aboard::new(talk, self.write_timeout));
         builder
             .max_concurrent_streams(self.max_streams)
             .max_header_list_size(u32::try_from(self.max_header_size).unwrap_or(u32::MAX))

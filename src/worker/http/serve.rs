@@ -9,8 +9,8 @@ use super::Http;
 use super::proxy::Switch;
 use super::service::App;
 use super::stream::Stream;
+use super::streams::Aboard;
 use super::talk::Talk;
-use crate::worker::engine::Handle;
 use crate::worker::shared::Shared;
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
@@ -34,21 +34,11 @@ pub enum Ended {
     Switch(Box<Switch>, Bytes),
 }
 
-/// Has the streams of an HTTP/2 connection run beside it.
-#[derive(Clone, Debug)]
-pub struct Beside(pub Rc<Handle>);
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Beside {
-    fn execute(&self, stream: F) {
-        self.0.spawn(Box::pin(stream));
-    }
-}
-
 /// hyper at work. It is part of a task, which is in a box already.
 #[allow(clippy::large_enum_variant)]
 enum Hyper {
     One(http1::Connection<Stream, App>),
-    Two(Box<http2::Connection<Stream, App, Beside>>),
+    Two(Box<http2::Connection<Stream, App, Aboard>>),
 }
 
 pub struct Serve {
@@ -148,11 +138,12 @@ impl Serve {
             return Poll::Ready(Ended::Broken);
         }
         let talk = &self.talk;
-        if talk.farewell.get().is_none()
-            && (self.shared.draining.get() || talk.leaving.get() || talk.ending.get())
+        if let Some(streams) = talk.streams()
+            && streams.farewell.get().is_none()
+            && (self.shared.draining.get() || streams.leaving.get() || talk.ending.get())
             && let Some(Hyper::Two(connection)) = self.connection.as_mut()
         {
-            talk.farewell.set(Some(self.shared.engine.now()));
+            streams.farewell.set(Some(self.shared.engine.now()));
             Pin::new(&mut **connection).graceful_shutdown();
             cx.waker().wake_by_ref();
         }
@@ -164,8 +155,7 @@ fn build(http: &Rc<Http>, talk: &Rc<Talk>) -> Hyper {
     let stream = Stream::new(talk.clone());
     let app = App::new(http.clone(), talk.clone());
     if talk.is_multiplexed() {
-        let engine = Beside(talk.shared.engine.clone());
-        Hyper::Two(Box::new(http.settings2(engine).serve_connection(stream, app)))
+        Hyper::Two(Box::new(http.settings2(talk).serve_connection(stream, app)))
     } else {
         Hyper::One(http.builder.serve_connection(stream, app))
     }

@@ -9,6 +9,8 @@ use super::intake::Intake;
 use super::noted::{self, Docket};
 use super::proxy::Switch;
 use super::proxy::forward::Known;
+use super::exchange::Stream;
+use super::streams::Streams;
 use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{ACTIVE, Doing, ERRORS, IDLE, IN_FLIGHT, REQUESTS};
 use crate::scoreboard::slot::Row;
@@ -16,11 +18,10 @@ use crate::sys::clock;
 use crate::sys::net::Peer;
 use crate::worker::near::{Kept, Near};
 use crate::worker::shared::Shared;
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Waker};
+use std::task::Context;
 
 #[derive(Debug)]
 pub struct Talk {
@@ -33,7 +34,7 @@ pub struct Talk {
     /// The open request of HTTP/1, for the access log.
     pub docket: Docket,
     /// HTTP/2: many requests at once.
-    multiplexed: Cell<bool>,
+    streams: OnceCell<Box<Streams>>,
     class: Cell<Class>,
     /// What has come in, and what hyper may have of it.
     pub intake: Intake,
@@ -42,14 +43,6 @@ pub struct Talk {
     pub switch: RefCell<Option<Box<Switch>>>,
     /// Endless answers are to end now.
     pub ending: Cell<bool>,
-    /// An HTTP/2 client has idled for long enough: it is to be told that no more streams are taken.
-    pub leaving: Cell<bool>,
-    /// When it was told so.
-    pub farewell: Cell<Option<Moment>>,
-    /// Streams of an HTTP/2 connection that are to hear of it: each is a task of its own.
-    listeners: RefCell<BTreeMap<u32, Waker>>,
-    /// Open streams of an HTTP/2 connection.
-    streams: Cell<u32>,
     /// When the head that is being read (or was read last) began.
     head_since: Cell<Moment>,
     began: Cell<Moment>,
@@ -95,16 +88,12 @@ impl Talk {
             peer,
             known: RefCell::new(None),
             docket: Docket::default(),
-            multiplexed: Cell::new(multiplexed),
+            streams: if multiplexed { Box::new(Streams::new(now)).into() } else { OnceCell::new() },
             class: Cell::new(Class::Http),
             intake: Intake::new(multiplexed),
             fault: Cell::new(None),
             switch: RefCell::new(None),
             ending: Cell::new(false),
-            leaving: Cell::new(false),
-            farewell: Cell::new(None),
-            listeners: RefCell::default(),
-            streams: Cell::new(0),
             head_since: Cell::new(now),
             began: Cell::new(now),
             requests: Cell::new(0),
@@ -210,62 +199,48 @@ impl Talk {
         self.class.get()
     }
 
+    /// The streams of an HTTP/2 connection.
+    pub fn streams(&self) -> Option<&Streams> {
+        self.streams.get().map(|streams| &**streams)
+    }
+
     pub fn is_multiplexed(&self) -> bool {
-        self.multiplexed.get()
+        self.streams.get().is_some()
     }
 
     /// It turns out to be HTTP/2.
     pub fn multiplex(&self) {
-        self.multiplexed.set(true);
+        self.streams.get_or_init(|| Box::new(Streams::new(self.head_since.get())));
         self.intake.pass();
     }
 
     /// Endless answers are to end; those that have their own tasks are woken.
     pub fn end(&self) {
         self.ending.set(true);
-        self.listeners.take().into_values().for_each(Waker::wake);
-    }
-
-    /// Has a stream's task woken by `end`.
-    pub fn listen(&self, stream: u32, waker: &Waker) {
-        let mut listeners = self.listeners.borrow_mut();
-        if !listeners.get(&stream).is_some_and(|known| known.will_wake(waker)) {
-            listeners.insert(stream, waker.clone());
+        if let Some(streams) = self.streams() {
+            streams.wake();
         }
     }
 
-    /// One more stream of an HTTP/2 connection; its number.
-    pub fn stream_opened(&self) -> u32 {
-        let streams = self.streams.get();
-        self.streams.set(streams + 1);
-        self.requests.set(self.requests.get().saturating_add(1));
+    /// One more stream of an HTTP/2 connection. Its number is what `requests` says then.
+    pub fn stream_opened(&self, stream: &Rc<Stream>) {
         let slot = &self.shared.slot;
         slot.request(self.row);
-        if streams == 0 {
+        if self.streams().is_some_and(|streams| streams.opened(stream)) {
             slot.doing(self.row, Doing::Request, self.shared.engine.now());
         }
-        self.requests.get()
     }
 
     pub fn stream_closed(&self, number: u32) {
-        self.listeners.borrow_mut().remove(&number);
-        let streams = self.streams.get().saturating_sub(1);
-        self.streams.set(streams);
-        if streams == 0 {
-            let now = self.shared.engine.now();
-            self.head_since.set(now);
+        let now = self.shared.engine.now();
+        if self.streams().is_some_and(|streams| streams.closed(number, now)) {
             self.shared.slot.doing(self.row, Doing::Idle, now);
         }
     }
 
     /// No request is under way, nor part of one.
     pub fn is_at_rest(&self) -> bool {
-        self.warm.get().is_some() || self.multiplexed.get() && self.streams.get() == 0
-    }
-
-    /// Since when an HTTP/2 connection has had no stream.
-    pub fn streamless_since(&self) -> Option<Moment> {
-        (self.multiplexed.get() && self.streams.get() == 0).then(|| self.head_since.get())
+        self.warm.get().is_some() || self.streams().is_some_and(|streams| streams.open() == 0)
     }
 
     /// A request has been read.
@@ -305,7 +280,7 @@ impl Talk {
     /// wants more after that, the body is cut short.
     pub fn holds_back_the_end(&self, cx: &Context<'_>) -> bool {
         // A client that half-closes an HTTP/2 connection is leaving it.
-        if self.multiplexed.get() {
+        if self.is_multiplexed() {
             return false;
         }
         if !self.open.get() || self.body_in.get() && self.end_held.replace(true) {
@@ -378,7 +353,7 @@ impl Talk {
 
     /// Since when it waits for the rest of a head; `None` while a request is open.
     pub fn waits_for_head(&self) -> Option<Moment> {
-        (!self.multiplexed.get() && !self.open.get() && self.warm.get().is_none())
+        (!self.is_multiplexed() && !self.open.get() && self.warm.get().is_none())
             .then(|| self.head_since.get())
     }
 

@@ -1,7 +1,7 @@
 //! HTTP/2 as clients meet it, by a client of our own that can also misbehave.
 //!
 //! `requests`: what is asked and answered. `heads`: those that are refused. `floods`: who asks for too much.
-//! `life`: how a connection ends. `client` and `hpack` are the client.
+//! `stalls`: streams that stand still. `life`: how a connection ends. `client` and `hpack` are the client.
 
 mod client;
 mod floods;
@@ -9,6 +9,7 @@ mod heads;
 mod hpack;
 mod life;
 mod requests;
+mod stalls;
 
 use super::harness::*;
 use super::tls::end;

@@ -8,12 +8,22 @@ use super::upload::Upload;
 use crate::model::Moment;
 use crate::worker::engine::Handle;
 use crate::worker::engine::wires::Wire;
-use crate::worker::http::serve::Beside;
 use hyper::client::conn::http2::{Builder, SendRequest};
+use std::future::Future;
 use std::rc::Rc;
 
 /// Bytes of an answer that an upstream may send before it is asked for more.
 const WINDOW: u32 = 256 * 1024;
+
+/// Has bodies of requests run beside the connection.
+#[derive(Clone, Debug)]
+struct Beside(Rc<Handle>);
+
+impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for Beside {
+    fn execute(&self, future: F) {
+        self.0.spawn(Box::pin(future));
+    }
+}
 
 /// A way to send requests to one server.
 #[derive(Clone)]

@@ -132,6 +132,7 @@ impl Proxy {
             // hyper believes of some methods that they have no body unless they say so.
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
+        exchange.may_be_silent_for(self.idle_timeout);
         let tray = Tray::new(body, exchange.clone());
         self.attempts(&exchange, parts, asked, &tray).await
     }

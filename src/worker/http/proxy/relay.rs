@@ -150,7 +150,6 @@ impl Body for Relay {
         match Pin::new(&mut relay.incoming).poll_frame(cx) {
             Poll::Pending => {
                 relay.pieces = 0;
-                relay.exchange.listen(cx);
                 relay.wait(cx)
             }
             Poll::Ready(None) => {
