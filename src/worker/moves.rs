@@ -243,7 +243,7 @@ impl Conns {
             }
         };
         if taken.is_none() && many {
-            // Streams that were under way hear of the end when they are polled next; the last one closes the socket.
+            // It was ended from outside: its streams end in their next turn, and the last one closes the socket.
             self.close(key);
         } else if taken.is_none() {
             // Somebody kept a part of the conversation: our own mistake. The socket can't be had back.

@@ -11,6 +11,7 @@ use super::service::App;
 use super::stream::Stream;
 use super::streams::Aboard;
 use super::talk::Talk;
+use crate::worker::engine::timers::Delay;
 use crate::worker::shared::Shared;
 use bytes::Bytes;
 use hyper::server::conn::{http1, http2};
@@ -18,6 +19,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// How long streams are waited for that are to let go of a connection: they do so in their next turn.
+const LET_GO: Duration = Duration::from_secs(1);
 
 /// How a conversation ended.
 #[derive(Debug)]
@@ -41,8 +46,15 @@ enum Hyper {
     Two(Box<http2::Connection<Stream, App, Aboard>>),
 }
 
+struct Parting {
+    end: Ended,
+    limit: Delay,
+}
+
 pub struct Serve {
     connection: Option<Hyper>,
+    /// HTTP/2 has ended in this way, and is waiting for its streams to let go of the socket.
+    parting: Option<Parting>,
     http: Rc<Http>,
     shared: Rc<Shared>,
     talk: Rc<Talk>,
@@ -51,7 +63,7 @@ pub struct Serve {
 impl Serve {
     pub fn new(http: Rc<Http>, shared: Rc<Shared>, talk: Rc<Talk>) -> Serve {
         let connection = Some(build(&http, &talk));
-        Serve { connection, http, shared, talk }
+        Serve { connection, parting: None, http, shared, talk }
     }
 
     /// hyper has nothing to do: idle, or waiting for something.
@@ -87,6 +99,30 @@ impl Serve {
         Poll::Pending
     }
 
+    /// HTTP/2 has ended, and its streams with it: the socket is theirs, too, until they have.
+    fn part(&mut self, end: Ended, cx: &mut Context<'_>) -> Poll<Ended> {
+        let Some(streams) = self.talk.streams() else { return Poll::Ready(end) };
+        self.connection = None;
+        streams.end();
+        let limit = Delay::new(&self.shared.engine, LET_GO);
+        self.parting = Some(Parting { end, limit });
+        self.poll_parting(cx)
+    }
+
+    fn poll_parting(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        let (Some(streams), Some(parting)) = (self.talk.streams(), &mut self.parting) else {
+            return Poll::Ready(Ended::Over);
+        };
+        let gone = streams.poll_none(cx).is_ready() || Pin::new(&mut parting.limit).poll(cx).is_ready();
+        match self.parting.take() {
+            Some(Parting { end, .. }) if gone => Poll::Ready(end),
+            parting => {
+                self.parting = parting;
+                Poll::Pending
+            }
+        }
+    }
+
     /// hyper has ended the connection without an error.
     fn over(&mut self) -> Ended {
         if let Some(Hyper::One(connection)) = self.connection.take() {
@@ -108,7 +144,7 @@ impl Serve {
     }
 
     /// hyper gave up. After a head it could not read it has already sent 400, 414 or 431.
-    fn failed(&mut self, error: &hyper::Error, cx: &Context<'_>) -> Poll<Ended> {
+    fn failed(&mut self, error: &hyper::Error, cx: &mut Context<'_>) -> Poll<Ended> {
         if error.is_parse_version_h2() && self.http.http2 && !self.talk.is_open() {
             return self.take_up_http2(cx);
         }
@@ -118,7 +154,9 @@ impl Serve {
         if answered {
             self.talk.refused(400);
         }
-        Poll::Ready(if answered || self.talk.is_multiplexed() { Ended::Linger } else { Ended::Broken })
+        // HTTP/2 says why in a GOAWAY, which is not to be overtaken by a reset.
+        let end = if answered || self.talk.is_multiplexed() { Ended::Linger } else { Ended::Broken };
+        self.part(end, cx)
     }
 
     /// The client began with HTTP/2's preface (RFC 9113, 3.3): what hyper has read of it is read again.
@@ -161,10 +199,22 @@ fn build(http: &Rc<Http>, talk: &Rc<Talk>) -> Hyper {
     }
 }
 
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // Ended from outside, perhaps: no stream may go on by itself.
+        if let Some(streams) = self.talk.streams() {
+            streams.end();
+        }
+    }
+}
+
 impl Future for Serve {
     type Output = Ended;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        if self.parting.is_some() {
+            return self.poll_parting(cx);
+        }
         let polled = match self.connection.as_mut() {
             Some(Hyper::One(connection)) => connection.poll_without_shutdown(cx),
             Some(Hyper::Two(connection)) => Pin::new(&mut **connection).poll(cx),
@@ -173,7 +223,10 @@ impl Future for Serve {
         match polled {
             Poll::Pending if self.talk.is_multiplexed() => self.pause_http2(cx),
             Poll::Pending => self.pause(cx),
-            Poll::Ready(Ok(())) => Poll::Ready(self.over()),
+            Poll::Ready(Ok(())) => {
+                let end = self.over();
+                self.part(end, cx)
+            }
             Poll::Ready(Err(error)) => self.failed(&error, cx),
         }
     }
