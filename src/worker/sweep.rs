@@ -112,7 +112,9 @@ fn overdue(talk: &Talk, http: &Http, now: Moment) -> Option<Late> {
         if streams.farewell.get().is_some_and(|told| now.since(told.max(since)) >= LINGER) {
             return Some(Late::Deaf);
         }
-        if now.since(since) >= http.keep_alive {
+        // Nothing has begun before its preface is here.
+        let limit = if streams.has_begun() { http.keep_alive } else { http.header_timeout };
+        if now.since(since) >= limit {
             return Some(Late::Streamless);
         }
     }

@@ -165,7 +165,7 @@ pub(super) static PROXY: &[Row] = &[
         SOME_TIME,
         Toml("\"10m\""),
         Workers,
-        "The longest silence of what is meant to last: of a WebSocket in both directions at once, of an event stream or a gRPC call that has begun to answer.",
+        "The longest silence of what is meant to last: of a WebSocket in both directions at once, of an event stream or a gRPC call that has begun to answer, and before that of the client in a gRPC call.",
     ),
     key(
         "service.http.route.proxy.keep_alive",

@@ -94,7 +94,9 @@ impl Body for Payload {
             }),
         };
         match polled {
-            Poll::Ready(Some(Ok(frame))) if frame.is_data() && matches!(self.exchange, Exchange::Stream(_)) => {
+            Poll::Ready(Some(Ok(frame)))
+                if frame.is_data() && matches!(self.exchange, Exchange::Stream(_)) =>
+            {
                 self.rest = frame.into_data().unwrap_or_default();
                 let piece = self.piece().unwrap_or_default();
                 self.given(Poll::Ready(Some(Ok(Frame::data(piece)))))

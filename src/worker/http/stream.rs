@@ -29,18 +29,23 @@ impl Read for Stream {
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<Result<()>> {
         let talk = &self.talk;
-        if talk.intake.show_ahead(cursor.remaining(), |bytes| cursor.put_slice(bytes)) {
+        let most = cursor.remaining();
+        let mut show = |bytes: &[u8]| {
+            cursor.put_slice(bytes);
+            talk.shown(bytes.len());
+        };
+        if talk.intake.show_ahead(most, &mut show) {
             return Poll::Ready(talk.is_sound());
         }
         if talk.io.at_eof() && talk.holds_back_the_end(cx) {
             return Poll::Pending;
         }
         loop {
-            let (mut shown, most) = (false, cursor.remaining());
+            let mut shown = false;
             let read = talk.io.read(cx, most, |bytes| {
                 if !bytes.is_empty() {
                     talk.heard();
-                    shown = talk.intake.take_in(bytes, most, |bytes| cursor.put_slice(bytes));
+                    shown = talk.intake.take_in(bytes, most, &mut show);
                 }
             });
             return match read {
@@ -48,7 +53,7 @@ impl Read for Stream {
                 Poll::Ready(Ok(0)) => {
                     // What was held back can't become anything else any more.
                     talk.intake.pass();
-                    talk.intake.show_ahead(cursor.remaining(), |bytes| cursor.put_slice(bytes));
+                    talk.intake.show_ahead(most, &mut show);
                     Poll::Ready(talk.is_sound())
                 }
                 Poll::Ready(Ok(n)) => {

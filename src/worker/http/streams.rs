@@ -17,9 +17,14 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+/// Bytes of what a client begins with (RFC 9113, 3.4): 24 that are always the same, and its SETTINGS, of nine at least.
+const PREFACE: usize = 24 + 9;
+
 /// The streams of one connection.
 #[derive(Debug)]
 pub struct Streams {
+    /// Bytes of the client's preface that are still to come.
+    preface: Cell<usize>,
     open: Cell<u32>,
     /// Since when there is none, if there is none.
     none_since: Cell<Moment>,
@@ -40,6 +45,7 @@ pub struct Streams {
 impl Streams {
     pub fn new(now: Moment) -> Streams {
         Streams {
+            preface: Cell::new(PREFACE),
             open: Cell::new(0),
             none_since: Cell::new(now),
             wakers: RefCell::default(),
@@ -49,6 +55,16 @@ impl Streams {
             over: Cell::new(false),
             last: RefCell::default(),
         }
+    }
+
+    /// So many bytes have been given to hyper.
+    pub fn heard(&self, n: usize) {
+        self.preface.set(self.preface.get().saturating_sub(n));
+    }
+
+    /// The client has said that it speaks HTTP/2.
+    pub fn has_begun(&self) -> bool {
+        self.preface.get() == 0
     }
 
     /// How many are open.

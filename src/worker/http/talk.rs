@@ -4,12 +4,12 @@
 //! The adapter and the service write it, `Serve` reads whether the connection is idle, the
 //! sweep reads how long it has stood still. Whoever ends it calls `into_kept`, which closes the books.
 
+use super::exchange::Stream;
 use super::gate::Fault;
 use super::intake::Intake;
 use super::noted::{self, Docket};
 use super::proxy::Switch;
 use super::proxy::forward::Known;
-use super::exchange::Stream;
 use super::streams::Streams;
 use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{ACTIVE, Doing, ERRORS, IDLE, IN_FLIGHT, REQUESTS};
@@ -162,6 +162,13 @@ impl Talk {
         }
         self.touched.set(true);
         self.quiet.set(false);
+    }
+
+    /// hyper has been given so many bytes.
+    pub fn shown(&self, n: usize) {
+        if let Some(streams) = self.streams() {
+            streams.heard(n);
+        }
     }
 
     /// What was wrong with the bytes of the head that hyper has just handed over.

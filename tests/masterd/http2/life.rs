@@ -53,28 +53,91 @@ fn an_idle_connection_is_told_goodbye_in_time() {
 
 #[test]
 fn one_that_does_not_answer_is_closed_all_the_same() {
-    let authority = Authority::new();
-    let place = place_with(&authority);
-    let both = format!("{}, {}", "\"127.0.0.1:0\"", crate::tls::listener(PLAIN));
-    let master = Master::start(
-        &place,
-        &Web::new().workers(1).listen_raw(&[&both]).http("keep_alive = \"300ms\"").text(),
-    );
+    let place = Place::new();
+    let master = Master::start(&place, &Web::new().workers(1).http("keep_alive = \"300ms\"").text());
     // The farewell waits for an answer to a ping.
     let mut rude = Client::open(&master.address());
     rude.polite = false;
     assert_eq!(rude.get("/").status(), 200);
-    // It has agreed on HTTP/2, and then says nothing.
-    let address = master.address_of("web-2");
-    let mut mute = Caller::speaking(&authority, &["h2"]).call(&address, "a.example").unwrap();
     let lost = rude.until_end();
     assert!(!matches!(lost, Lost::Late(_)), "{lost}");
-    let mut end_of_mute = mute.read_any();
-    while end_of_mute.as_ref().is_ok_and(|bytes| !bytes.is_empty()) {
-        end_of_mute = mute.read_any();
+    drop(rude);
+    end(master);
+}
+
+#[test]
+fn one_that_does_not_begin_is_given_the_time_of_a_head() {
+    let authority = Authority::new();
+    let place = place_with(&authority);
+    let both = format!("{}, {}", "\"127.0.0.1:0\"", crate::tls::listener(PLAIN));
+    let web = Web::new().workers(1).listen_raw(&[&both]).http("header_timeout = \"400ms\"");
+    let master = Master::start(&place, &web.text());
+    let begun = std::time::Instant::now();
+    let within_tls = |said: &[u8]| {
+        let address = master.address_of("web-2");
+        let mut conn = Caller::speaking(&authority, &["h2"]).call(&address, "a.example").unwrap();
+        conn.send(said).unwrap();
+        conn
+    };
+    let plainly = |said: &[u8]| {
+        let mut conn = Conn::open(&master.address()).unwrap();
+        conn.send(said).unwrap();
+        conn
+    };
+    let settings = frame(SETTINGS, 0, 0, b"");
+    // Agreed on, and then nothing, or a part of it, or all but the settings; and without TLS.
+    let mut mute = [
+        within_tls(b""),
+        within_tls(&PREFACE[..10]),
+        within_tls(PREFACE),
+        plainly(&PREFACE[..10]),
+        plainly(PREFACE),
+        plainly(&[PREFACE, &settings[..5]].concat()),
+    ];
+    for (n, conn) in mute.iter_mut().enumerate() {
+        let mut end = conn.read_any();
+        while end.as_ref().is_ok_and(|bytes| !bytes.is_empty()) {
+            end = conn.read_any();
+        }
+        assert!(!matches!(end, Err(Lost::Late(_))), "{n}: {end:?}");
     }
-    assert!(!matches!(end_of_mute, Err(Lost::Late(_))), "{end_of_mute:?}");
-    drop((rude, mute));
+    let took = begun.elapsed();
+    assert!((SECOND * 4 / 10..SECOND * 8).contains(&took), "{took:?}");
+    // Whoever has begun may idle for longer.
+    let mut client = Client::open(&master.address());
+    holds_for("it is open", SECOND * 3 / 2, || {
+        client.frame(PING, 0, 0, &[1; 8]).is_ok() && client.turn().is_ok() && client.goaway.is_empty()
+    });
+    assert_eq!(client.get("/").status(), 200);
+    drop((mute, client));
+    end(master);
+}
+
+#[test]
+fn the_reason_of_an_end_is_not_lost_however_much_is_still_sent() {
+    let place = Place::new();
+    let origin = Origin::start(|mut visit| while visit.request().is_some() {});
+    let web = Web::new().workers(1).route("/up", &proxy(&[origin.address()], ""));
+    let master = Master::start(&place, &web.text());
+    for turn in 0..20 {
+        let mut client = Client::open(&master.address());
+        for path in ["/slow", "/up"] {
+            client.ask(&getting(path), true);
+        }
+        let upload = client.ask(&client::request("POST", "/up"), false);
+        wait_until("all are under way", SOON, || master.workers("web")[0].in_flight == 3);
+        // What breaks the protocol is followed by more than is read at once: unread, it would be a reset.
+        let mut bytes = frame(DATA, 0, 0, b"x");
+        bytes.extend(frame(DATA, 0, upload, &[b'x'; 1000]).repeat(60));
+        client.send(&bytes).unwrap();
+        let lost = client.until_end();
+        assert!(matches!(lost, Lost::NoAnswer), "{turn}: a FIN, not {lost}");
+        assert!(client.goaway.iter().any(|(_, code)| *code != NO_ERROR), "{turn}: {:?}", client.goaway);
+        drop(client);
+        wait_until("nothing of it is left", SOON, || master.workers("web")[0].active.total() == 0);
+    }
+    wait_until("nor of its streams", SOON, || master.workers("web")[0].in_flight == 0);
+    origin.wait_closed(SOON);
     end(master);
 }
 
