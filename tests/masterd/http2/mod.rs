@@ -1,7 +1,8 @@
 //! HTTP/2 as clients meet it, by a client of our own that can also misbehave.
 //!
 //! `requests`: what is asked and answered. `heads`: those that are refused. `floods`: who asks for too much.
-//! `stalls`: streams that stand still. `life`: how a connection ends. `client` and `hpack` are the client.
+//! `stalls`: streams that stand still. `life`: how a connection ends. `upstreams`: servers that speak it.
+//! `client` and `hpack` are the client.
 
 mod client;
 mod floods;
@@ -10,6 +11,7 @@ mod hpack;
 mod life;
 mod requests;
 mod stalls;
+mod upstreams;
 
 use super::harness::*;
 use super::tls::end;

@@ -9,6 +9,7 @@ use crate::model::Moment;
 use crate::worker::engine::Handle;
 use crate::worker::engine::wires::Wire;
 use hyper::client::conn::http2::{Builder, SendRequest};
+use std::error::Error;
 use std::future::Future;
 use std::rc::Rc;
 
@@ -49,6 +50,15 @@ impl Lane {
             let _ = connection.await;
         }));
         Ok(Lane { sender, used: false, used_at: engine.now() })
+    }
+
+    /// The server has not looked at the request that ended so (RFC 9113, 8.7): it goes, and has said up to where it has
+    /// come, or has refused the stream.
+    pub fn is_untouched(error: &hyper::Error) -> bool {
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<h2::Error>());
+        cause.filter(|cause| cause.is_remote()).is_some_and(|cause| {
+            cause.is_go_away() || cause.is_reset() && cause.reason() == Some(h2::Reason::REFUSED_STREAM)
+        })
     }
 
     /// Another request may go this way.

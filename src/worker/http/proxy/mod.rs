@@ -82,6 +82,8 @@ struct Asked {
 enum Failure {
     /// Nothing of the request has left.
     Unsent(String, Box<Parts>),
+    /// The upstream says that it has not looked at it, and that it will not do so on this connection.
+    Untouched,
     /// The upstream may have seen the request.
     Lost(String),
     Late(&'static str, Duration),
@@ -146,7 +148,7 @@ impl Proxy {
         tray: &Rc<Tray>,
     ) -> Reply {
         let idempotent = is_idempotent(&head.method);
-        let mut course = Course { tried: Vec::new(), retries: self.retries, fresh: false };
+        let mut course = Course { tried: Vec::new(), retries: self.retries, fresh: false, renewed: false };
         let mut head = head;
         let began = self.engine.now();
         loop {
@@ -154,7 +156,7 @@ impl Proxy {
                 Ok(link) => link,
                 Err(reply) => return reply,
             };
-            let spare = (idempotent && !tray.begun.get()).then(|| head.clone());
+            let spare = ((idempotent || self.http2) && !tray.begun.get()).then(|| head.clone());
             let attempt = self.attempt(&mut link, head, tray).await;
             exchange.docket().upstream(self.group.name(link.server), self.engine.now().since(began));
             let failure = match attempt {
@@ -181,15 +183,24 @@ impl Proxy {
                     course.fresh = true;
                     *head
                 }
-                (Failure::Lost(_), Some(head)) if used => {
+                (Failure::Lost(_), Some(head)) if used && idempotent => {
                     course.fresh = true;
                     head
+                }
+                (Failure::Untouched, Some(head)) if course.turns_away(server, used, self.group.len()) => {
+                    self.lanes.borrow_mut()[server] = None;
+                    head
+                }
+                (Failure::Untouched, _) => {
+                    self.lanes.borrow_mut()[server] = None;
+                    self.group.complain(server, &"it takes no more requests on its connection");
+                    return trouble(StatusCode::BAD_GATEWAY, "the upstream did not take the request");
                 }
                 (Failure::Unsent(why, _) | Failure::Lost(why), spare) => {
                     self.group.complain(server, &why);
                     self.group.failed(server, &why);
                     match spare {
-                        Some(head) if course.goes_on(server, self.group.len()) => head,
+                        Some(head) if idempotent && course.goes_on(server, self.group.len()) => head,
                         _ => return trouble(StatusCode::BAD_GATEWAY, &format!("the upstream {why}")),
                     }
                 }
@@ -265,6 +276,7 @@ impl Proxy {
                     match (unsent, why) {
                         (_, None) => Failure::Client,
                         (Some(request), Some(why)) => Failure::Unsent(why, Box::new(request.into_parts().0)),
+                        (None, _) if Lane::is_untouched(error.error()) => Failure::Untouched,
                         (None, Some(why)) => Failure::Lost(why),
                     }
                 }));
@@ -356,6 +368,8 @@ struct Course {
     retries: u32,
     /// Only connections made for this request.
     fresh: bool,
+    /// A server that would not look at the request on one connection has been given another.
+    renewed: bool,
 }
 
 impl Course {
@@ -364,6 +378,15 @@ impl Course {
         self.tried.push(server);
         self.fresh = false;
         self.tried.len() < servers
+    }
+
+    /// A server would not look at the request: true if another connection, or another server, may do so.
+    fn turns_away(&mut self, server: Index, used: bool, servers: usize) -> bool {
+        if used || !std::mem::replace(&mut self.renewed, true) {
+            self.fresh = true;
+            return true;
+        }
+        self.passes(server, servers)
     }
 
     /// Crosses a server out; true if another one may be tried.
