@@ -12,7 +12,8 @@ use std::fmt;
 /// Why a head is to be refused, with 400 or, from an upstream, 502.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A line ends in LF without CR (RFC 9112, 2.2).
+    /// A line of a request ends in LF without CR (RFC 9112, 2.2). Of answers that is borne, as programs write it since
+    /// ever: hyper writes them anew, so that nobody reads them in another way.
     BareLf,
     /// A CR that no LF follows (RFC 9112, 2.2).
     BareCr,
@@ -163,7 +164,9 @@ impl Gate {
         match byte {
             b'\r' => self.cr = true,
             b'\n' => {
-                self.note(Fault::BareLf);
+                if self.side == Side::Requests {
+                    self.note(Fault::BareLf);
+                }
                 self.end_line();
             }
             _ => {

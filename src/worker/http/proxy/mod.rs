@@ -5,6 +5,7 @@
 //! have acted on it is tried elsewhere; what it may have acted on only if the method is idempotent (RFC 9110, 9.2.2).
 //! Never: buffers a body, sends a request twice that may have had its effect.
 
+mod course;
 pub mod forward;
 mod lane;
 mod link;
@@ -23,17 +24,19 @@ use crate::worker::engine::timers::Watch;
 use crate::worker::engine::wires::Wire;
 use crate::worker::upstream::{Client, Group, Index, NoConnection};
 use bytes::Bytes;
+use course::{Course, is_idempotent};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::Builder;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Version};
+use hyper::{Request, Response, StatusCode, Version};
 use lane::Lane;
 use link::Link;
 use relay::Relay;
 use slog::Logger;
 use std::cell::RefCell;
 use std::error::Error;
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::Poll;
@@ -148,7 +151,7 @@ impl Proxy {
         tray: &Rc<Tray>,
     ) -> Reply {
         let idempotent = is_idempotent(&head.method);
-        let mut course = Course { tried: Vec::new(), retries: self.retries, fresh: false, renewed: false };
+        let mut course = Course::new(self.retries);
         let mut head = head;
         let began = self.engine.now();
         loop {
@@ -308,13 +311,14 @@ impl Proxy {
         exchange: &Exchange,
     ) -> Reply {
         let (mut parts, incoming) = response.into_parts();
+        if let Some(fault) = link.head_fault() {
+            return self.not_understood(link.server, &fault);
+        }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return Box::pin(self.switch(parts.headers, link, asked.websocket, exchange)).await;
         }
         if let Err(why) = forward::response(parts.status, parts.version, &mut parts.headers) {
-            self.group.complain(link.server, &why);
-            self.group.failed(link.server, &why);
-            return trouble(StatusCode::BAD_GATEWAY, &format!("the upstream is not understood: {why}"));
+            return self.not_understood(link.server, &why);
         }
         let class = class_of(&parts.headers);
         if class == Class::Sse {
@@ -354,54 +358,18 @@ impl Proxy {
         Reply::Made(Made::new(StatusCode::SWITCHING_PROTOCOLS, headers))
     }
 
+    fn not_understood(&self, server: Index, why: &dyn Display) -> Reply {
+        self.group.complain(server, why);
+        self.group.failed(server, why);
+        trouble(StatusCode::BAD_GATEWAY, &format!("the upstream is not understood: {why}"))
+    }
+
     fn unasked(&self, server: Index) -> Reply {
         let why = "it changed the protocol, and nobody had asked for that";
         self.group.complain(server, &why);
         self.group.failed(server, &why);
         trouble(StatusCode::BAD_GATEWAY, "the upstream changed the protocol unasked")
     }
-}
-
-/// What has been tried for one request, and what may still be.
-struct Course {
-    tried: Vec<Index>,
-    retries: u32,
-    /// Only connections made for this request.
-    fresh: bool,
-    /// A server that would not look at the request on one connection has been given another.
-    renewed: bool,
-}
-
-impl Course {
-    /// Crosses out a server that has seen nothing of the request; true if there is another one.
-    fn passes(&mut self, server: Index, servers: usize) -> bool {
-        self.tried.push(server);
-        self.fresh = false;
-        self.tried.len() < servers
-    }
-
-    /// A server would not look at the request: true if another connection, or another server, may do so.
-    fn turns_away(&mut self, server: Index, used: bool, servers: usize) -> bool {
-        if used || !std::mem::replace(&mut self.renewed, true) {
-            self.fresh = true;
-            return true;
-        }
-        self.passes(server, servers)
-    }
-
-    /// Crosses a server out; true if another one may be tried.
-    fn goes_on(&mut self, server: Index, servers: usize) -> bool {
-        self.tried.push(server);
-        self.fresh = false;
-        let more = self.retries > 0 && self.tried.len() < servers;
-        self.retries = self.retries.saturating_sub(1);
-        more
-    }
-}
-
-/// Methods whose second delivery does no harm (RFC 9110, 9.2.2).
-fn is_idempotent(method: &Method) -> bool {
-    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE].contains(method)
 }
 
 /// The class that an answer's content belongs to.
