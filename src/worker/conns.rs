@@ -16,11 +16,12 @@ use super::opening::{Door, Hall};
 use super::service::Service;
 use super::shared::Shared;
 use super::tunnel::Tube;
-use super::who::Who;
+use super::who::{Ends, Who};
 use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{ACCEPTED, ACTIVE, CLOSED, IDLE};
 use crate::scoreboard::slot::Row;
 use crate::sys::net::Peer;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
@@ -46,6 +47,8 @@ pub struct Conn {
     pub next: u32,
     pub(super) requests: u32,
     pub who: Who,
+    /// Where its client meant to go, if a PROXY header said so. Rare, and large.
+    pub(super) destination: Option<Box<SocketAddr>>,
     pub(super) row: Row,
     pub list: List,
     pub(super) class: Class,
@@ -125,6 +128,12 @@ impl Conns {
         busy.retain(|key| self.is_busy(*key));
         busy.extend(self.lists.members(&self.reactor.sources, List::Tunnel));
         busy
+    }
+
+    /// Who a connection's client is, and where he meant to go, as far as that is known.
+    pub(super) fn ends(&self, key: usize) -> Option<Ends> {
+        let conn = self.get(key)?;
+        Some(Ends { peer: conn.who.peer(), destination: conn.destination.as_deref().copied() })
     }
 
     /// The class of a connection as it is now.
@@ -227,6 +236,7 @@ impl Conns {
             next: END,
             requests: 0,
             who: Who::new(peer),
+            destination: None,
             row,
             list: List::New,
             class,

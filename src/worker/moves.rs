@@ -102,6 +102,7 @@ impl Conns {
         let row = conn.row;
         if let Some(peer) = opened.peer {
             conn.who = Who::new(peer);
+            conn.destination = opened.destination.map(Box::new);
             self.shared.slot.peer(row, peer);
         }
         // What came behind the handshake has had its event.
@@ -111,10 +112,11 @@ impl Conns {
     fn converse(&mut self, key: usize, fin: bool) {
         let Service::Http(http) = &self.service else { return };
         let (shared, http) = (self.shared.clone(), http.clone());
+        let Some(ends) = self.ends(key) else { return };
         let Some(conn) = self.get_mut(key) else { return };
         let State::Parked(kept) = std::mem::replace(&mut conn.state, State::Moving) else { return };
         let near = Near::new(Io::new(&shared.engine, key, kept.socket, fin), kept.tls);
-        let talk = Rc::new(Talk::new(near, shared.clone(), conn.row, conn.who.peer(), conn.http2));
+        let talk = Rc::new(Talk::new(near, shared.clone(), conn.row, ends, conn.http2));
         let task = self.tasks.spawn(key, Job::Http(http.talk(&shared, &talk)));
         if let Some(conn) = self.get_mut(key) {
             conn.state = State::Active { task, talk };
@@ -126,11 +128,12 @@ impl Conns {
     fn pass_on(&mut self, key: usize) {
         let Service::Tcp(tcp) = &self.service else { return };
         let (shared, tcp) = (self.shared.clone(), tcp.clone());
+        let Some(ends) = self.ends(key) else { return };
         let Some(conn) = self.get_mut(key) else { return };
         let State::Parked(kept) = std::mem::replace(&mut conn.state, State::Moving) else { return };
         // Looked at once without an event: nothing is known of what has come in.
         let near = Near::new(Io::new(&shared.engine, key, kept.socket, true), kept.tls);
-        let tube = Tube::new(near, Class::Tcp, conn.who.peer(), tcp.idle_timeout, shared.engine.now());
+        let tube = Tube::new(near, Class::Tcp, ends, tcp.idle_timeout, shared.engine.now());
         let tunnel = tcp.tunnel(&tube, &shared);
         self.dig(key, tube, tunnel);
     }
@@ -138,14 +141,15 @@ impl Conns {
     /// A connection stops being HTTP.
     fn switch(&mut self, key: usize, kept: Kept, switch: Switch, ahead: &Bytes) {
         let shared = self.shared.clone();
+        let Some(ends) = self.ends(key) else { return };
         let Some(conn) = self.get_mut(key) else { return };
         let before = std::mem::replace(&mut conn.class, Class::Websocket);
-        let (row, peer) = (conn.row, conn.who.peer());
+        let row = conn.row;
         shared.slot.sub(ACTIVE + before.index(), 1);
         shared.slot.add(ACTIVE + Class::Websocket.index(), 1);
         shared.slot.reclass(row, Class::Websocket);
         let near = Near::new(Io::new(&shared.engine, key, kept.socket, true), kept.tls);
-        let tube = Tube::new(near, Class::Websocket, peer, switch.idle_timeout, shared.engine.now());
+        let tube = Tube::new(near, Class::Websocket, ends, switch.idle_timeout, shared.engine.now());
         let tunnel = Tunnel::switched(&tube, &shared, switch, ahead);
         self.dig(key, tube, tunnel);
     }

@@ -13,6 +13,7 @@ use crate::sys::net::{self, Peer};
 use rustls::ServerConfig;
 use std::future::Future;
 use std::io::{Error, Result};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,8 +35,9 @@ pub struct Hall {
 /// A connection that may begin.
 #[derive(Debug, Default)]
 pub struct Opened {
-    /// Who the client is, if a header said so.
+    /// Who the client is, if a header said so, and where he meant to go.
     pub peer: Option<Peer>,
+    pub destination: Option<SocketAddr>,
     pub tls: Option<Box<Tls>>,
     /// HTTP/2 was agreed on.
     pub http2: bool,
@@ -109,10 +111,10 @@ impl Opening {
                 Parsed::Done { len, header } => {
                     // These bytes are there: they have just been looked at.
                     net::recv(io.as_fd(), &mut bytes[..len])?;
-                    self.opened.peer = match header {
-                        Header::Local => None,
-                        Header::Tcp { source, .. } => Some(Peer::Tcp(source)),
-                        Header::Unix => Some(Peer::Unix),
+                    (self.opened.peer, self.opened.destination) = match header {
+                        Header::Local => (None, None),
+                        Header::Tcp { source, destination } => (Some(Peer::Tcp(source)), Some(destination)),
+                        Header::Unix => (Some(Peer::Unix), None),
                     };
                     return Poll::Ready(Ok(()));
                 }

@@ -4,6 +4,14 @@ use crate::sys::net::Peer;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
+/// Whose a connection is, as upstreams are told.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub peer: Peer,
+    /// Where it was made to, if a PROXY header said so; else that is the address of our own socket.
+    pub destination: Option<SocketAddr>,
+}
+
 /// The peer's address in nineteen bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Who {

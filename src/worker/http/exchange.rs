@@ -233,7 +233,7 @@ impl Drop for Stream {
         slot.sub(STREAMS, 1);
         let took = Moment(clock::monotonic_ns()).since(self.began);
         slot.latency(took);
-        self.docket.close(&self.talk.shared, self.talk.peer, self.class.get(), took);
+        self.docket.close(&self.talk.shared, self.talk.ends.peer, self.class.get(), took);
         self.talk.stream_closed(self.number);
     }
 }

@@ -15,9 +15,9 @@ use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{ACTIVE, Doing, ERRORS, IDLE, IN_FLIGHT, REQUESTS};
 use crate::scoreboard::slot::Row;
 use crate::sys::clock;
-use crate::sys::net::Peer;
 use crate::worker::near::{Kept, Near};
 use crate::worker::shared::Shared;
+use crate::worker::who::Ends;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -28,7 +28,7 @@ pub struct Talk {
     pub io: Near,
     pub shared: Rc<Shared>,
     row: Row,
-    pub peer: Peer,
+    pub ends: Ends,
     /// What upstreams are told of the client.
     pub known: RefCell<Option<Known>>,
     /// The open request of HTTP/1, for the access log.
@@ -79,13 +79,13 @@ pub struct Talk {
 }
 
 impl Talk {
-    pub fn new(io: Near, shared: Rc<Shared>, row: Row, peer: Peer, multiplexed: bool) -> Talk {
+    pub fn new(io: Near, shared: Rc<Shared>, row: Row, ends: Ends, multiplexed: bool) -> Talk {
         let now = shared.engine.now();
         Talk {
             io,
             shared,
             row,
-            peer,
+            ends,
             known: RefCell::new(None),
             docket: Docket::default(),
             streams: if multiplexed { Box::new(Streams::new(now)).into() } else { OnceCell::new() },
@@ -314,7 +314,7 @@ impl Talk {
             self.docket.answered(status);
         } else if let Some(log) = &self.shared.access_log {
             let took = self.shared.engine.now().since(self.head_since.get());
-            noted::no_request(log, self.peer, status, took);
+            noted::no_request(log, self.ends.peer, status, took);
         }
     }
 
@@ -344,7 +344,7 @@ impl Talk {
             self.head_since.set(self.shared.engine.now());
             let switches = self.switch.borrow().is_some();
             let class = if switches { Class::Websocket } else { self.class.get() };
-            self.docket.close(&self.shared, self.peer, class, took);
+            self.docket.close(&self.shared, self.ends.peer, class, took);
         }
     }
 

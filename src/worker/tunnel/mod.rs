@@ -13,10 +13,10 @@ use super::http::proxy::Switch;
 use super::near::{Kept, Near};
 use super::shared::Shared;
 use super::upstream::{Client, Group, Index};
-use super::who::Who;
+use super::who::{Ends, Who};
 use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{BYTES_IN, BYTES_OUT, ERRORS};
-use crate::sys::net::{self, Peer};
+use crate::sys::net;
 use bytes::Bytes;
 use half::Half;
 use slog::debug;
@@ -35,7 +35,7 @@ const STILL: Duration = Duration::from_secs(1);
 pub struct Tube {
     pub io: Near,
     pub class: Class,
-    pub peer: Peer,
+    pub ends: Ends,
     /// When bytes last moved, in either direction.
     pub moved: Cell<Moment>,
     pub idle_timeout: Duration,
@@ -80,11 +80,11 @@ pub struct Tunnel {
 }
 
 impl Tube {
-    pub fn new(io: Near, class: Class, peer: Peer, idle_timeout: Duration, now: Moment) -> Rc<Tube> {
+    pub fn new(io: Near, class: Class, ends: Ends, idle_timeout: Duration, now: Moment) -> Rc<Tube> {
         Rc::new(Tube {
             io,
             class,
-            peer,
+            ends,
             moved: Cell::new(now),
             idle_timeout,
             leaving: Cell::new(false),
@@ -110,7 +110,7 @@ impl Tube {
         let upstream =
             (!address.is_empty()).then(|| Upstream { address: &address, took: self.connected.get() });
         log.write(&Entry {
-            peer: Who::new(self.peer),
+            peer: Who::new(self.ends.peer),
             class: self.class,
             bytes: self.bytes_out.get(),
             took: shared.engine.now().since(self.since),
@@ -276,7 +276,7 @@ impl Future for Tunnel {
 
 /// A connection to the first server that takes one; nothing has been sent, so every one may be tried.
 async fn connect(group: Rc<Group>, tube: Rc<Tube>) -> Option<(Wire, Index)> {
-    let client = Client { peer: tube.peer, io: &tube.io };
+    let client = Client { ends: tube.ends, io: &tube.io };
     let mut tried = Vec::new();
     while let Some(server) = group.pick(&tried) {
         match group.connect(server, &client).await {

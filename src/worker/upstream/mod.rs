@@ -13,6 +13,7 @@ use super::engine::io::Io;
 use super::engine::timers::Delay;
 use super::engine::wires::Wire;
 use super::proxy_protocol::{self, Version};
+use super::who::Ends;
 use crate::config;
 use crate::model::Moment;
 use crate::sys::connect::is_our_own_lack;
@@ -63,7 +64,7 @@ struct Server {
 /// For whom a connection is made.
 #[derive(Debug)]
 pub struct Client<'a> {
-    pub peer: Peer,
+    pub ends: Ends,
     pub io: &'a Io,
 }
 
@@ -174,9 +175,10 @@ impl Group {
             Some(config::ProxyProtocol::V1) => Version::V1,
             Some(config::ProxyProtocol::V2) => Version::V2,
         };
-        let own = local_address(client.io.as_fd()).map_or(Peer::Unix, Peer::Tcp);
+        let own = || local_address(client.io.as_fd()).ok();
+        let destination = client.ends.destination.or_else(own).map_or(Peer::Unix, Peer::Tcp);
         let mut header = Vec::new();
-        proxy_protocol::write(version, client.peer, own, &mut header);
+        proxy_protocol::write(version, client.ends.peer, destination, &mut header);
         let mut sent = 0;
         while sent < header.len() {
             sent += poll_fn(|cx| wire.write(cx, &header[sent..])).await?;

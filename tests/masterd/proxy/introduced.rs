@@ -192,7 +192,7 @@ fn unix_sockets_and_tcp_services_take_it_too() {
     let said = conn.read_any().unwrap();
     let said = String::from_utf8_lossy(&said);
     assert!(said.starts_with("PROXY TCP4 203.0.113.9 "), "who it is goes on: {said}");
-    assert!(said.contains(" 4711 "), "{said}");
+    assert!(said.ends_with(" 127.0.0.1 4711 443"), "and where he meant to go: {said}");
     drop(conn);
     origin.wait_closed(SOON);
     end(master);
@@ -204,5 +204,25 @@ fn unix_sockets_and_tcp_services_take_it_too() {
     assert_eq!(asked.header("x-forwarded-for"), Some("203.0.113.9"));
     let asked = passed_on(&origin, &address, &v2(0, 0, b""));
     assert_eq!(asked.header("x-forwarded-for"), Some("unix:"));
+    end(master);
+    // A unix socket has no address of its own to be told of.
+    let origin = Origin::start(|mut visit| {
+        let header = visit.conn.until(b"\r\n").unwrap_or_default();
+        if let Some(asked) = visit.request() {
+            visit.say(ok(&format!("{}{}", String::from_utf8_lossy(&header), asked.line)));
+        }
+        visit.wait_gone();
+    });
+    let more = "proxy_protocol = \"v1\"";
+    let master = fronting_with(&place, &[&origin], more, |web| web.listen_raw(&[&listen]));
+    for (header, passed_on) in [
+        (v2_ipv4([203, 0, 113, 9], 4711), "PROXY TCP4 203.0.113.9 127.0.0.1 4711 443"),
+        (v2_ipv6(), "PROXY TCP6 2001:db8::7 ::1 4711 443"),
+        (v2(0, 0, b""), "PROXY UNKNOWN"),
+    ] {
+        let mut conn = Conn::open(&address).unwrap();
+        conn.send(&[header, REQUEST.to_vec()].concat()).unwrap();
+        assert_eq!(conn.receive().unwrap().body, format!("{passed_on}GET /x HTTP/1.1"));
+    }
     end(master);
 }

@@ -128,7 +128,7 @@ impl Proxy {
         let talk = exchange.talk();
         let asked = Asked { websocket: forward::wants_websocket(&parts), version: parts.version };
         let client =
-            forward::Client { peer: talk.peer, encrypted: talk.io.is_encrypted(), known: &talk.known };
+            forward::Client { peer: talk.ends.peer, encrypted: talk.io.is_encrypted(), known: &talk.known };
         if let Err((status, why)) = forward::request(&mut parts, client, self.http2) {
             exchange.refuse_further();
             return Reply::Text(status, why.into());
@@ -223,7 +223,7 @@ impl Proxy {
                 return Ok(link);
             }
             let talk = exchange.talk();
-            let client = Client { peer: talk.peer, io: &talk.io };
+            let client = Client { ends: talk.ends, io: &talk.io };
             // Rare, and large: in boxes of their own they don't weigh on every request.
             let why = match Box::pin(self.group.connect(server, &client)).await {
                 Ok(wire) => match Box::pin(self.begin(server, wire)).await {
