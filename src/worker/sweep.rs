@@ -10,8 +10,9 @@ use super::http::talk::Talk;
 use super::lists::List;
 use super::moves::{LINGER, Retired};
 use super::service::Service;
-use crate::model::Moment;
+use crate::model::{Class, Moment};
 use crate::scoreboard::layout::ERRORS;
+use crate::sys::net;
 use std::time::Duration;
 
 /// Between two sweeps: an idle worker wakes no more often.
@@ -38,17 +39,34 @@ enum Late {
 /// Closes what has waited too long.
 pub fn sweep(conns: &mut Conns, service: &Service, now: Moment) {
     service.sweep(now);
-    for key in conns.lists.members(&conns.reactor.sources, List::Tunnel) {
-        if conns.tube(key).is_some_and(|tube| now.since(tube.moved.get()) >= tube.idle_timeout) {
-            conns.close(key);
-        }
-    }
+    sweep_tunnels(conns, now);
     expire(conns, List::Lingering, LINGER, now);
     if let Service::Tcp(_) = service {
         expire(conns, List::New, OPENING, now);
     }
     if let Service::Http(http) = service {
         sweep_http(conns, http, now);
+    }
+}
+
+/// Ends what has been silent for too long: a WebSocket with a word of goodbye where there is room for one.
+fn sweep_tunnels(conns: &mut Conns, now: Moment) {
+    for key in conns.lists.members(&conns.reactor.sources, List::Tunnel) {
+        let Some(tube) = conns.tube(key) else { continue };
+        let silent = now.since(tube.moved.get()) >= tube.idle_timeout;
+        match tube.leaving.get() {
+            // In the middle of a frame, or of what the client does not take.
+            Some(told) if now.since(told) >= LINGER => {
+                net::reset_on_close(tube.io.as_fd());
+                conns.close(key);
+            }
+            None if silent && tube.class == Class::Websocket => {
+                tube.leaving.set(Some(now));
+                conns.nudge(key);
+            }
+            None if silent => conns.close(key),
+            Some(_) | None => {}
+        }
     }
 }
 

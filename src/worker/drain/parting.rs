@@ -10,6 +10,7 @@ use crate::scoreboard::layout::CUT;
 use crate::sys::net;
 use crate::worker::conns::Conns;
 use crate::worker::lists::List;
+use crate::worker::tunnel::Tube;
 use slog::warn;
 
 /// Which of the connections that are busy.
@@ -49,7 +50,7 @@ pub fn part(conns: &mut Conns, whom: Whom) {
 /// Tells a connection that is meant to last that it is to end.
 fn can_say_goodbye(conns: &Conns, key: usize) -> bool {
     if let Some(tube) = conns.tube(key) {
-        tube.leaving.set(true);
+        tube.leaving.set(Some(conns.shared.engine.now()));
         return true;
     }
     let lasts = is_long_lived(conns, key);
@@ -58,8 +59,7 @@ fn can_say_goodbye(conns: &Conns, key: usize) -> bool {
 
 /// Whether that has been done, and counted, before.
 fn was_told(conns: &Conns, key: usize) -> bool {
-    conns.tube(key).is_some_and(|tube| tube.leaving.get())
-        || conns.talk(key).is_some_and(|talk| talk.ending.get())
+    conns.tube(key).is_some_and(Tube::is_leaving) || conns.talk(key).is_some_and(|talk| talk.ending.get())
 }
 
 fn name(conns: &Conns, busy: &[usize]) {

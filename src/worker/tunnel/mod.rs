@@ -39,8 +39,8 @@ pub struct Tube {
     /// When bytes last moved, in either direction.
     pub moved: Cell<Moment>,
     pub idle_timeout: Duration,
-    /// It is to end as soon as it can do so in good order.
-    pub leaving: Cell<bool>,
+    /// Since when it is to end as soon as it can do so in good order.
+    pub leaving: Cell<Option<Moment>>,
     /// The upstream's address, once there is one, and how long it took to get there.
     upstream: RefCell<String>,
     connected: Cell<Duration>,
@@ -87,13 +87,18 @@ impl Tube {
             ends,
             moved: Cell::new(now),
             idle_timeout,
-            leaving: Cell::new(false),
+            leaving: Cell::new(None),
             upstream: RefCell::default(),
             connected: Cell::default(),
             since: now,
             bytes_in: Cell::default(),
             bytes_out: Cell::default(),
         })
+    }
+
+    /// It has been told to end.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.get().is_some()
     }
 
     fn moved(&self, shared: &Shared, counter: usize, n: usize) {
@@ -166,7 +171,7 @@ impl Tunnel {
 
     /// Puts a goodbye where a frame may stand; true if there is something to be sent now.
     fn leave(&mut self) -> bool {
-        let may = self.tube.leaving.get() && self.down.takes_a_frame();
+        let may = self.tube.is_leaving() && self.down.takes_a_frame();
         if may {
             self.down.put_in(&frames::going_away(false));
             if self.up.takes_a_frame() {
@@ -229,7 +234,7 @@ impl Tunnel {
             (true, true) if !tube.io.at_eof() => Poll::Ready(Ended::Linger),
             (true, true) => Poll::Ready(Ended::Over),
             // A WebSocket has no half: who has heard our goodbye has nobody to talk to.
-            (false, true) if tube.leaving.get() => Poll::Ready(Ended::Linger),
+            (false, true) if tube.is_leaving() => Poll::Ready(Ended::Linger),
             // Where nothing is read any more, only this tells.
             (true, false) if tube.io.has_failed() => self.broken("the client is gone"),
             (false, true) if wire.has_failed() => self.broken("the upstream is gone"),
@@ -253,7 +258,7 @@ impl Future for Tunnel {
                 return tunnel.broken("the client has gone");
             }
             match connecting.as_mut().poll(cx) {
-                Poll::Pending if tunnel.tube.leaving.get() => return Poll::Ready(tunnel.reset()),
+                Poll::Pending if tunnel.tube.is_leaving() => return Poll::Ready(tunnel.reset()),
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return tunnel.broken("no upstream takes it"),
                 Poll::Ready(Some((wire, server))) => {
@@ -269,7 +274,7 @@ impl Future for Tunnel {
             Far::Echo => tunnel.poll_echo(cx),
             Far::Open(_) | Far::Connecting(..) => tunnel.poll_open(cx),
         };
-        let unsaid = tunnel.tube.leaving.get() && tunnel.tube.class != Class::Websocket;
+        let unsaid = tunnel.tube.is_leaving() && tunnel.tube.class != Class::Websocket;
         if unsaid && polled.is_pending() { Poll::Ready(tunnel.leave_unsaid()) } else { polled }
     }
 }

@@ -4,7 +4,7 @@ use super::super::harness::*;
 use super::super::tools::*;
 use super::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
 #[test]
@@ -171,7 +171,19 @@ fn who_goes_takes_the_other_side_along() {
 #[test]
 fn one_in_which_nothing_moves_is_closed_when_it_has_been_silent_for_too_long() {
     let place = Place::new();
-    let origin = Origin::start(ws::echoing);
+    let closed = Arc::new(AtomicUsize::new(0));
+    let ours = closed.clone();
+    let origin = Origin::start(move |mut visit| {
+        visit.request();
+        visit.say(ws::GRANTED);
+        while let Ok((kind, payload)) = ws::read_frame(&mut visit.conn) {
+            if kind == ws::CLOSE {
+                assert_eq!(payload, [0x03, 0xe9]);
+                ours.fetch_add(1, Relaxed);
+            }
+            visit.say(ws::frame(kind, &payload, false));
+        }
+    });
     let master = fronting(&place, &[&origin], "read_timeout = \"100ms\", idle_timeout = \"2s\"");
     let mut conn = ws::open(&master.address());
     for _ in 0..5 {
@@ -179,11 +191,34 @@ fn one_in_which_nothing_moves_is_closed_when_it_has_been_silent_for_too_long() {
         ws::echo(&mut conn, ws::TEXT, b"still here");
     }
     let begun = Instant::now();
-    // With a word of goodbye or without one.
-    let _ = conn.read_to_end();
+    // Both sides are told, and have a second to say something about it.
+    assert_eq!(ws::read_frame(&mut conn).unwrap(), (ws::CLOSE, vec![0x03, 0xe9]));
     let took = begun.elapsed();
     assert!(took > SECOND * 19 / 10 && took < SECOND * 12, "{took:?}");
-    origin.wait_closed(SOON);
+    assert_eq!(conn.read_to_end().unwrap(), b"");
     drop(conn);
+    origin.wait_closed(SOON);
+    assert_eq!(closed.load(Relaxed), 1, "the upstream has been told, too");
+    assert_eq!(errors(&master), 0);
+    end(master);
+}
+
+#[test]
+fn one_that_falls_silent_within_a_frame_is_reset() {
+    let place = Place::new();
+    let origin = Origin::start(|mut visit| {
+        visit.request();
+        visit.say(ws::GRANTED);
+        // The half of a frame.
+        visit.say(&ws::frame(ws::TEXT, b"whole", false)[..4]);
+        visit.wait_gone();
+    });
+    let master = fronting(&place, &[&origin], "idle_timeout = \"300ms\"");
+    let mut conn = ws::open(&master.address());
+    assert_eq!(conn.read_exactly(4).unwrap(), b"\x81\x05wh");
+    let lost = conn.read_to_end();
+    assert!(matches!(lost, Err(Lost::Reset(_))), "{lost:?}");
+    drop(conn);
+    origin.wait_closed(SOON);
     end(master);
 }
