@@ -132,6 +132,47 @@ fn an_upstream_that_hardly_reads_costs_a_buffer_for_each_upload() {
 }
 
 #[test]
+fn who_has_said_his_last_word_is_answered_and_who_has_gone_frees_his_upstream() {
+    let place = Place::new();
+    let open = Arc::new(AtomicBool::new(false));
+    let ours = open.clone();
+    let origin = Origin::start(move |mut visit| {
+        let Some(asked) = visit.request() else { return };
+        if asked.target() == "/late" {
+            visit.wait_for(|| ours.load(Relaxed));
+            visit.say(ok("late"));
+        }
+        visit.wait_gone();
+    });
+    let master = fronting(&place, &[&origin], "keep_alive = 0");
+    let mut conn = Conn::open(&master.address()).unwrap();
+    conn.send(b"GET /late HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    conn.shut_write();
+    wait_until("it is asked", SOON, || origin.asked().len() == 1);
+    // A FIN alone tells only that no more requests come.
+    holds_for("it is waited for", SECOND / 2, || conn.unasked().is_none() && origin.open() == 1);
+    open.store(true, Relaxed);
+    assert_eq!(conn.receive().unwrap().body, "late");
+    drop(conn);
+    origin.wait_closed(SOON);
+    let whole = "GET /never HTTP/1.1\r\nHost: h\r\n\r\n";
+    let half = "POST /never HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nhalf";
+    for (n, (request, fin)) in [(whole, true), (whole, false), (half, false)].into_iter().enumerate() {
+        let mut conn = Conn::open(&master.address()).unwrap();
+        conn.send(request.as_bytes()).unwrap();
+        if fin {
+            conn.shut_write();
+        }
+        wait_until("it is asked", SOON, || origin.asked().len() == n + 2);
+        holds_for("it is waited for", SECOND / 5, || origin.open() == 1);
+        conn.reset();
+        origin.wait_closed(SECOND);
+    }
+    wait_until("nothing is in flight", SOON, || worker(&master).in_flight == 0);
+    end(master);
+}
+
+#[test]
 fn waiting_costs_no_time() {
     let place = Place::new();
     let origin = Origin::start(|mut visit| {
