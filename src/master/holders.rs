@@ -4,7 +4,7 @@
 //! A socket that is not named and loses its last user unserved is an orphan.
 
 use super::sockets::{Key, Socket, Sockets, place};
-use crate::config::Service;
+use crate::config::{Listen, Service};
 use crate::model::{PlanId, Seat, ServiceName, WorkerId};
 use std::collections::BTreeSet;
 use std::io;
@@ -15,6 +15,15 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 pub struct Orphan {
     pub service: ServiceName,
     pub seat: Option<Seat>,
+}
+
+/// Somebody serves sockets to their end.
+#[derive(Debug)]
+pub struct Rites<'a> {
+    pub id: u64,
+    pub fds: Vec<BorrowedFd<'a>>,
+    /// What a config said last of each; None if that is not known of all.
+    pub listeners: Option<Vec<&'a Listen>>,
 }
 
 impl Sockets {
@@ -76,9 +85,8 @@ impl Sockets {
         self.all.iter().filter(|(_, s)| Self::is_orphan(s)).map(|(k, s)| Self::orphan_of(k, s)).collect()
     }
 
-    /// `to` serves the orphans to their end: the number of the rites and the sockets. With no `to`
-    /// they count as served.
-    pub fn give_rites(&mut self, orphan: &Orphan, to: Option<WorkerId>) -> (u64, Vec<BorrowedFd<'_>>) {
+    /// `to` serves the orphans to their end. With no `to` they count as served.
+    pub fn give_rites(&mut self, orphan: &Orphan, to: Option<WorkerId>) -> Rites<'_> {
         self.rites += 1;
         let mut keys = Vec::new();
         for (key, socket) in &mut self.all {
@@ -92,8 +100,9 @@ impl Sockets {
         if let Some(worker) = to {
             self.last_rites.insert(self.rites, (worker, keys.clone()));
         }
-        let fds = keys.iter().filter_map(|k| self.all.get(k)).map(|s| s.fd.as_fd()).collect();
-        (self.rites, fds)
+        let sockets = || keys.iter().filter_map(|k| self.all.get(k));
+        let listeners = sockets().map(|s| s.listen.as_ref()).collect();
+        Rites { id: self.rites, fds: sockets().map(|s| s.fd.as_fd()).collect(), listeners }
     }
 
     /// The worker has served and closed the listeners of its last call, or of these rites.

@@ -5,7 +5,7 @@
 
 use super::access_logs;
 use super::aftermath;
-use super::holders::Orphan;
+use super::holders::{Orphan, Rites};
 use super::notes;
 use super::spawn::{self, Birth};
 use super::turn::{Purpose, Shell, now};
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::model::fleet::{DrainWhy, Draining, Stage, Worker};
 use crate::model::{ClientId, Phase, PlanId, Seat, ServiceName, WorkerId};
 use crate::policy::{Action, Answer, DrainOrder, Event, KillSignal, Level, Note};
-use crate::sys::{clock, fd, limits};
+use crate::sys::{clock, fd, limits, shm};
 use crate::wire::control::{Done, Outcome};
 use crate::wire::order::{Drain, Order};
 use std::io;
@@ -284,9 +284,18 @@ fn rescue(shell: &mut Shell, service: &ServiceName, seat: Seat, to: WorkerId) {
 fn last_rites(shell: &mut Shell, orphan: Orphan, to: Option<WorkerId>) {
     let Shell { sockets, crew, log, .. } = shell;
     let to = to.filter(|id| crew.handles.contains_key(id));
-    let (id, fds) = sockets.give_rites(&orphan, to);
+    let Rites { id, mut fds, listeners } = sockets.give_rites(&orphan, to);
     let Some(handle) = to.and_then(|id| crew.handles.get_mut(&id)) else { return };
-    if let Err(e) = handle.tell(&Order::LastRites { id }, &fds) {
+    let described = listeners.map(|all| shm::sealed_bytes("masterd-rites", &serde_json::to_vec(&all)?));
+    let described: Option<OwnedFd> = match described.transpose() {
+        Ok(described) => described,
+        Err(e) => {
+            slog::warn!(log, "cannot describe an orphaned listener: {}", e; "pid" => handle.pid);
+            None
+        }
+    };
+    fds.extend(described.as_ref().map(AsFd::as_fd));
+    if let Err(e) = handle.tell(&Order::LastRites { id, described: described.is_some() }, &fds) {
         slog::warn!(log, "cannot hand over an orphaned listener: {}", e; "pid" => handle.pid);
     }
 }

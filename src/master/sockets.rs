@@ -43,6 +43,8 @@ impl fmt::Display for Key {
 pub(super) struct Socket {
     pub(super) fd: OwnedFd,
     pub(super) service: ServiceName,
+    /// What a config said of it last; an older image did not leave it.
+    pub(super) listen: Option<Listen>,
     /// It has one socket per seat, so its place is a seat.
     pub(super) per_worker: bool,
     /// Unix socket files: which file is ours.
@@ -133,6 +135,7 @@ impl Sockets {
         let socket = Socket {
             fd,
             service: ServiceName(service.name.clone()),
+            listen: Some(listen.clone()),
             per_worker: listen.accept == Accept::PerWorker,
             file,
             named: false,
@@ -420,7 +423,7 @@ fn keep(socket: &mut Socket, plan: PlanId, service: &Service, listen: &Listen, k
     }
     socket.named = true;
     socket.served = false;
-    socket.service = ServiceName(service.name.clone());
+    (socket.service, socket.listen) = (ServiceName(service.name.clone()), Some(listen.clone()));
     socket.per_worker = listen.accept == Accept::PerWorker;
     let owner = listen.owner.map_or((None, None), |o| (o.uid, o.gid));
     let retuned = match (&key.address, socket.file) {

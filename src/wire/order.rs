@@ -26,8 +26,13 @@ pub enum Order {
     EndRescue { seat: Seat },
     /// Serve what waits in the listeners that come as descriptors (their worker is gone and no config
     /// names them) until they have stayed empty for a second, then close them and report
-    /// `Closed { rites: Some(id) }`. Comes to draining workers too.
-    LastRites { id: u64 },
+    /// `Closed { rites: Some(id) }`. Comes to draining workers too. `described`: the last descriptor is a sealed memfd with
+    /// what a config said last of each of them, a list of `config::Listen` in JSON; an older master does not say it.
+    LastRites {
+        id: u64,
+        #[serde(default)]
+        described: bool,
+    },
     /// Those listeners are somebody's again: close the descriptors that came with these rites.
     EndRites { id: u64 },
     /// Write the log to the descriptor that comes with this.

@@ -96,7 +96,7 @@ pub struct Conns {
     pub lists: Lists,
     pub shared: Rc<Shared>,
     pub(super) service: Service,
-    /// One per listener of the service.
+    /// One per listener of the service, then those of last rites.
     pub(super) doors: Vec<Door>,
     open: usize,
 }
@@ -217,6 +217,12 @@ impl Conns {
                 State::Moving => None,
             }
         })
+    }
+
+    /// One more way in, for a listener that is not the service's own any more; its number.
+    pub fn add_door(&mut self, door: Door) -> usize {
+        self.doors.push(door);
+        self.doors.len() - 1
     }
 
     /// Takes in a connection accepted at a listener's door and parks it, or begins to pass its bytes on.

@@ -76,7 +76,7 @@ pub struct Worker {
     mailbox: Mailbox,
     signals: Option<SignalFd>,
     work: Service,
-    keyring: Keyring,
+    pub keyring: Keyring,
     pub shared: Rc<Shared>,
     pub sink: Sink,
     generation: Generation,

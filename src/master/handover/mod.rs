@@ -72,6 +72,7 @@ fn sockets(shell: &Shell) -> io::Result<Vec<Value>> {
     let record = |(key, s): (&super::sockets::Key, &super::sockets::Socket)| SocketRecord {
         key: key.clone(),
         service: s.service.clone(),
+        listen: s.listen.as_ref().and_then(|listen| serde_json::to_value(listen).ok()),
         per_worker: s.per_worker,
         file: s.file.map(pair),
         named: s.named,

@@ -121,6 +121,9 @@ pub struct ControlRecord {
 pub struct SocketRecord {
     pub key: Key,
     pub service: ServiceName,
+    /// A `config::Listen`; one that can't be read is left out, and the socket is claimed all the same.
+    #[serde(default)]
+    pub listen: Option<Value>,
     pub per_worker: bool,
     pub file: Option<(u64, u64)>,
     pub named: bool,

@@ -182,6 +182,7 @@ fn sockets(records: &[Value], fds: &mut Inherited) -> BTreeMap<Key, Socket> {
         let socket = Socket {
             fd,
             service: record.service,
+            listen: record.listen.and_then(|listen| serde_json::from_value(listen).ok()),
             per_worker: record.per_worker,
             file: record.file.map(id_of),
             named: record.named,

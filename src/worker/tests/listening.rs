@@ -65,6 +65,41 @@ fn a_last_call_serves_the_queue_until_it_stays_empty() {
     }
 }
 
+/// What a config said of some listeners, as it comes with their rites.
+fn described(listeners: &[Listen]) -> OwnedFd {
+    shm::sealed_bytes("masterd-test-rites", &serde_json::to_vec(listeners).unwrap()).unwrap()
+}
+
+#[test]
+fn last_rites_are_given_by_the_settings_that_were_said_last() {
+    let trial = Trial::start(|_| {});
+    // The service's own listener is a plain one; of the two that are gone one wants a header.
+    let ((plain, to_plain), (proxied, to_proxied)) = (listener(), listener());
+    let said = [false, true].map(|proxy_protocol| Listen { proxy_protocol, ..tcp_listen(Accept::Shared) });
+    let (mut first, mut second, mut third) =
+        (Client::to(to_plain), Client::to(to_proxied), Client::to(to_proxied));
+    first.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    second.send("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    third.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let fds = described(&said);
+    let order = Order::LastRites { id: 7, described: true };
+    trial.order(&order, &[plain.as_fd(), proxied.as_fd(), fds.as_fd()]);
+    assert_eq!((first.answer().status, second.answer().status), (200, 200));
+    third.ends();
+    assert_eq!(trial.report(), Report::Closed { rites: Some(7) });
+    // What can't be understood is not guessed at.
+    let (other, _) = listener();
+    let nonsense = shm::sealed_bytes("masterd-test-rites", b"[{}]").unwrap();
+    trial.order(&Order::LastRites { id: 8, described: true }, &[other.as_fd(), nonsense.as_fd()]);
+    assert_eq!(trial.report(), Report::Closed { rites: Some(8) });
+    // Nor is a listener that is none of the service's.
+    let folder = crate::sys::testing::Folder::new();
+    let unix = UnixListener::bind(folder.join("none")).unwrap();
+    unix.set_nonblocking(true).unwrap();
+    trial.order(&Order::LastRites { id: 9, described: false }, &[unix.as_fd()]);
+    assert_eq!(trial.report(), Report::Closed { rites: Some(9) });
+}
+
 #[test]
 fn last_rites_come_to_a_draining_worker() {
     let mut trial = Trial::start(|_| {});
@@ -81,7 +116,12 @@ fn last_rites_come_to_a_draining_worker() {
     let mut local = UnixStream::connect(&folder).unwrap();
     std::fs::remove_file(&folder).unwrap();
     local.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
-    trial.order(&Order::LastRites { id: 42 }, &[other.as_fd(), unix.as_fd()]);
+    let mut listen = tcp_listen(Accept::Shared);
+    let first = listen.clone();
+    listen.address = Address::Unix(folder.clone());
+    let described = described(&[first, listen]);
+    let fds = [other.as_fd(), unix.as_fd(), described.as_fd()];
+    trial.order(&Order::LastRites { id: 42, described: true }, &fds);
     drop((other, unix));
     assert!(queued.answer().says_close());
     let mut text = String::new();
@@ -188,7 +228,7 @@ fn a_last_call_at_the_limit_takes_what_waits_in_the_queue() {
     // Listeners of a dead sibling too.
     let (other, address) = listener();
     let mut queued = Client::to(address);
-    trial.order(&Order::LastRites { id: 5 }, &[other.as_fd()]);
+    trial.order(&Order::LastRites { id: 5, described: false }, &[other.as_fd()]);
     assert_eq!(queued.get("/").status, 200);
     drop((inside, waiting, queued));
     assert_eq!(trial.exit(), 0);
@@ -203,7 +243,7 @@ fn last_rites_at_the_limit_are_given_while_serving() {
     eventually("the flag is up", || trial.word(FLAGS) == FULL);
     let (other, address) = listener();
     let mut queued = Client::to(address);
-    trial.order(&Order::LastRites { id: 5 }, &[other.as_fd()]);
+    trial.order(&Order::LastRites { id: 5, described: false }, &[other.as_fd()]);
     assert_eq!(queued.get("/").status, 200);
     assert_eq!(trial.report(), Report::Closed { rites: Some(5) });
 }
@@ -211,10 +251,10 @@ fn last_rites_at_the_limit_are_given_while_serving() {
 #[test]
 fn last_rites_that_can_not_be_given_are_over() {
     let trial = Trial::start(|_| {});
-    trial.order(&Order::LastRites { id: 9 }, &[]);
+    trial.order(&Order::LastRites { id: 9, described: false }, &[]);
     assert_eq!(trial.report(), Report::Closed { rites: Some(9) });
     // epoll watches no plain file.
-    trial.order(&Order::LastRites { id: 10 }, &[trial.log.as_fd()]);
+    trial.order(&Order::LastRites { id: 10, described: false }, &[trial.log.as_fd()]);
     assert_eq!(trial.report(), Report::Closed { rites: Some(10) });
 }
 
