@@ -150,6 +150,11 @@ pub fn is_our_own_lack(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| lacks.contains(&number))
 }
 
+/// True if a call failed because this process, or the whole machine, has no descriptor left (EMFILE, ENFILE).
+pub fn lacks_descriptors(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::listen;

@@ -11,6 +11,7 @@ use super::engine::reactor::Ready;
 use super::engine::slab::Slab;
 use crate::model::{Moment, Seat};
 use crate::scoreboard::layout::{FULL, NO_DESCRIPTORS};
+use crate::sys::connect::lacks_descriptors;
 use crate::sys::listen::unfence_accepted;
 use crate::sys::{net, poll};
 use slog::{error, info, warn};
@@ -199,6 +200,8 @@ impl Acceptor {
                     }
                     break;
                 }
+                // Somebody waits, and an idle connection to an upstream does not.
+                Err(e) if lacks_descriptors(&e) && conns.service.shed() => {}
                 Err(e) => {
                     self.fail(conns, &e, now);
                     break;

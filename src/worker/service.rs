@@ -54,6 +54,14 @@ impl Service {
         if passes_on { 2 } else { 1 }
     }
 
+    /// Gives up a descriptor that nobody needs at the moment; false if there is none.
+    pub fn shed(&self) -> bool {
+        match self {
+            Service::Http(http) => http.routes.proxies().next().is_some_and(|proxy| proxy.pools.shed()),
+            Service::Tcp(_) => false,
+        }
+    }
+
     /// What is due now and then.
     pub fn sweep(&self, now: Moment) {
         if let Service::Http(http) = self {

@@ -5,6 +5,7 @@
 
 use super::files::Site;
 use super::proxy::Proxy;
+use super::proxy::pool::Pools;
 use crate::config;
 use crate::worker::engine::Handle;
 use crate::worker::engine::helpers::Helpers;
@@ -97,14 +98,14 @@ impl Dress {
 }
 
 impl Action {
-    fn new(action: &config::Action, means: &Means) -> Result<Action, String> {
-        let Means { tokens, engine, helpers, log } = means;
+    fn new(action: &config::Action, means: &Means, pools: &Rc<Pools>) -> Result<Action, String> {
+        let Means { tokens, helpers, log, .. } = means;
         Ok(match action {
             config::Action::Respond(respond) => Action::Respond(Rc::new(Canned::new(respond, tokens))),
             config::Action::Health(config::Health::Live) => Action::Live,
             config::Action::Health(config::Health::Ready) => Action::Ready,
             config::Action::Status => Action::Status,
-            config::Action::Proxy(proxy) => Action::Proxy(Rc::new(Proxy::new(proxy, engine, helpers, log))),
+            config::Action::Proxy(proxy) => Action::Proxy(Proxy::new(proxy, means, pools)),
             config::Action::Redirect(redirect) => Action::Redirect(Rc::new(redirect.clone())),
             config::Action::Files(config::Files { root, index, precompressed }) => {
                 let site = Site::new(root, index, *precompressed, log.clone());
@@ -119,11 +120,12 @@ impl Action {
 impl Routes {
     /// Errors: a folder of files that can't be opened, in a sentence.
     pub fn new(routes: &[config::Route], means: &Means) -> Result<Routes, String> {
+        let pools = Rc::new(Pools::default());
         let list = routes.iter().map(|route| {
             Ok(Route {
                 host: route.host.clone(),
                 path: route.path.clone(),
-                action: Action::new(&route.action, means)?,
+                action: Action::new(&route.action, means, &pools)?,
                 dress: Dress::new(&route.headers),
             })
         });

@@ -4,7 +4,7 @@
 //! `stalls`: streams that stand still. `life`: how a connection ends. `upstreams`: servers that speak it.
 //! `client` and `hpack` are the client.
 
-mod client;
+pub mod client;
 mod floods;
 mod heads;
 mod hpack;

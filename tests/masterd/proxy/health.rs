@@ -2,6 +2,7 @@
 
 use super::super::harness::*;
 use super::*;
+use crate::http2::client::{Client, getting};
 use std::time::Instant;
 
 #[test]
@@ -112,36 +113,27 @@ fn descriptors_that_run_out_cost_no_request() {
 
 #[test]
 fn what_is_lacking_here_is_not_held_against_an_upstream() {
-    const ROUTES: usize = 6;
+    const MANY: usize = 60;
     let place = Place::new();
-    let origins: Vec<Origin> = (0..ROUTES)
-        .map(|_| {
-            Origin::answering(|_| {
-                std::thread::sleep(Duration::from_millis(50));
-                ok("served")
-            })
-        })
-        .collect();
-    // Each route keeps connections of its own: for the last one nothing is left.
-    let mut web = Web::new().workers(1).service("limits = { nofile = 64, cpu_affinity = \"off\" }");
-    for (n, origin) in origins.iter().enumerate() {
-        web = web.route(&format!("/{n}"), &proxy(&[origin.address()], "max_failures = 1"));
-    }
-    let master = Master::start(&place, &web.text());
+    let origin = Origin::answering(|_| {
+        std::thread::sleep(Duration::from_millis(50));
+        ok("served")
+    });
+    // One client, and a connection for each of its streams.
+    let limits = "limits = { nofile = 64, cpu_affinity = \"off\" }";
+    let master = fronting_with(&place, &[&origin], "max_failures = 1", |web| web.service(limits));
+    let mut client = Client::open(&master.address());
+    let streams: Vec<u32> = (0..MANY).map(|_| client.ask(&getting("/"), true)).collect();
     let mut refused = 0;
-    let mut conns: Vec<Conn> = (0..14).map(|_| Conn::open(&master.address()).unwrap()).collect();
-    for n in 0..ROUTES {
-        conns.iter_mut().for_each(|conn| conn.ask(&format!("/{n}")).unwrap());
-        for conn in &mut conns {
-            let answer = conn.receive().unwrap();
-            assert!([200, 502].contains(&answer.status), "{answer:?}");
-            refused += usize::from(answer.status == 502);
-        }
+    for stream in streams {
+        let answer = client.answer(stream);
+        assert!([200, 502].contains(&answer.status()), "{answer:?}");
+        refused += usize::from(answer.status() == 502);
     }
     assert!(refused > 0, "there was enough for all of them");
     let log = master.log();
     assert!(log.contains("Too many open files") && !log.contains("in a row"), "{log}");
-    drop(conns);
+    drop(client);
     end(master);
 }
 

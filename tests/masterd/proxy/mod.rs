@@ -3,9 +3,11 @@
 //! `answers`: what comes back, by which upstream and connection. `forwarded`: what an upstream is told. `bodies`: whole and
 //! broken ones, in both directions, however slow. `failures`: upstreams that fail, each in its way. `health`: when one is
 //! passed over, and for how long. `websocket`, `sse`: what lasts. `reload`: what a reload and a crash cost.
+//! `descriptors`: what happens when they run out.
 
 mod answers;
 mod bodies;
+mod descriptors;
 mod failures;
 mod forwarded;
 mod health;

@@ -9,17 +9,18 @@ mod course;
 pub mod forward;
 mod lane;
 mod link;
-mod pool;
+pub mod pool;
 pub mod relay;
 mod upload;
 
 use super::exchange::Exchange;
 use super::payload::Content;
 use super::reply::{Made, Reply};
+use super::routes::Means;
 use crate::config;
 use crate::model::Class;
+use crate::sys::connect::lacks_descriptors;
 use crate::worker::engine::Handle;
-use crate::worker::engine::helpers::Helpers;
 use crate::worker::engine::timers::Watch;
 use crate::worker::engine::wires::Wire;
 use crate::worker::upstream::{Client, Group, Index, NoConnection};
@@ -32,8 +33,8 @@ use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 use lane::Lane;
 use link::Link;
+use pool::Pools;
 use relay::Relay;
-use slog::Logger;
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::Display;
@@ -60,6 +61,8 @@ pub struct Proxy {
     idle_timeout: Duration,
     keep: usize,
     keep_timeout: Duration,
+    /// Those of all proxies.
+    pub pools: Rc<Pools>,
     engine: Rc<Handle>,
 }
 
@@ -101,11 +104,13 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    pub fn new(config: &config::Proxy, engine: &Rc<Handle>, helpers: &Rc<Helpers>, log: &Logger) -> Proxy {
+    /// One of those whose idle connections are in `pools`.
+    pub fn new(config: &config::Proxy, means: &Means, pools: &Rc<Pools>) -> Rc<Proxy> {
+        let Means { engine, helpers, log, .. } = means;
         let group = Group::new(&config.upstreams, engine, helpers, log);
         let mut builder = Builder::new();
         builder.max_buf_size(BUFFER).writev(false);
-        Proxy {
+        let proxy = Rc::new(Proxy {
             idle: RefCell::new((0..group.len()).map(|_| Vec::new()).collect()),
             lanes: RefCell::new((0..group.len()).map(|_| None).collect()),
             http2: config.http2,
@@ -117,8 +122,11 @@ impl Proxy {
             idle_timeout: config.idle_timeout,
             keep: config.keep_alive as usize,
             keep_timeout: config.keep_alive_timeout,
+            pools: pools.clone(),
             engine: engine.clone(),
-        }
+        });
+        pools.add(&proxy);
+        proxy
     }
 
     /// Answers a request by an upstream's answer.
@@ -238,6 +246,8 @@ impl Proxy {
                     let why = "the upstream did not take the connection in time";
                     return Err(trouble(StatusCode::GATEWAY_TIMEOUT, why));
                 }
+                // Somebody waits, and those do not.
+                Err(NoConnection::Failed(e)) if lacks_descriptors(&e) && self.pools.shed() => continue,
                 Err(why) => why.to_string(),
             };
             self.group.complain(server, &why);
