@@ -1,7 +1,11 @@
 //! Listeners and services that come, go, move and change with a reload.
 
-use crate::harness::{Conn, Load, Lost, Master, Mix, Place, SOON, Signal, Web, came_true, get, wait_until};
-use crate::meddle::end;
+use crate::harness::tls::connect;
+use crate::harness::{
+    Authority, Caller, Conn, Load, Lost, Master, Mix, Place, SOON, Signal, Web, came_true, get, wait_until,
+};
+use crate::meddle::{end, freeze, send};
+use crate::tls::{PLAIN, place_with};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
@@ -295,5 +299,33 @@ fn a_reload_that_fails_leaves_a_removed_socket_file_as_it_was() {
     place.config(&Web::new().listen_raw(&[unix]).text());
     master.cli(&["reload"]).expect(0);
     assert_eq!(get(&format!("unix:{}", path.display()), "/").unwrap().number("gen"), 3);
+    end(master);
+}
+
+#[test]
+fn what_waits_for_a_dead_worker_is_served_as_its_listener_said_though_that_has_gone() {
+    let authority = Authority::new();
+    let place = place_with(&authority);
+    let secret = format!("{{ address = \"127.0.0.2:0\", name = \"secret\", tls = {{ {PLAIN} }} }}");
+    let proxied = "{ address = \"127.0.0.3:0\", name = \"proxied\", proxy_protocol = true }";
+    let master = Master::start(&place, &Web::new().workers(1).listen_raw(&[FIRST, &secret, proxied]).text());
+    let worker = master.ready_pids("web")[0];
+    freeze(worker);
+    let waiting = connect(&master.address_of("secret")).unwrap();
+    let address = master.address_of("proxied");
+    let (mut introduced, mut stranger) = (Conn::open(&address).unwrap(), Conn::open(&address).unwrap());
+    introduced.send(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    stranger.ask("/").unwrap();
+    place.config(&Web::new().workers(1).listen_raw(&[FIRST]).text());
+    master.cli(&["reload"]).expect(0);
+    master.expect_error("was killed by SIGKILL");
+    send(worker, Signal::SIGKILL);
+    let mut conn = Caller::new(&authority).on(waiting, "a.example").expect("a handshake");
+    assert_eq!(conn.get("/").unwrap().number("gen"), 2);
+    assert_eq!(introduced.receive().unwrap().number("gen"), 2);
+    let said = stranger.read_to_end().unwrap_or_default();
+    assert!(said.is_empty(), "no header, no word: {said:?}");
+    wait_until("the listeners are closed", SOON, || refuses(&address));
+    drop((conn, introduced, stranger));
     end(master);
 }
