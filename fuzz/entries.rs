@@ -15,18 +15,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// Heads of HTTP/1: the same at once and in pieces, whose size the first byte says.
+/// Heads of requests: the same at once and in pieces, whose size the first byte says.
 pub fn gate(data: &[u8]) -> bool {
     let size = data.first().map_or(1, |byte| usize::from(byte % 32) + 1);
-    let [requests, _] = [Gate::new(), Gate::responses()].map(|fresh| {
-        let (mut whole, mut pieces) = (fresh.clone(), fresh);
-        let taken = whole.feed(data);
-        assert!(taken == data.len() || whole.complete());
-        let fed: usize = data.chunks(size).map(|piece| pieces.feed(piece)).sum();
-        assert_eq!((&pieces, fed), (&whole, taken));
-        whole
-    });
-    requests.complete() && requests.fault().is_none()
+    let (mut whole, mut pieces) = (Gate::new(), Gate::new());
+    let taken = whole.feed(data);
+    assert!(taken == data.len() || whole.complete());
+    let fed: usize = data.chunks(size).map(|piece| pieces.feed(piece)).sum();
+    assert_eq!((&pieces, fed), (&whole, taken));
+    whole.complete() && whole.fault().is_none()
 }
 
 /// Headers of the PROXY protocol: a verdict stands, and is final within the longest header.

@@ -1,19 +1,19 @@
-//! A second look at the raw bytes of a message head, for what hyper tolerates or hides.
+//! A second look at the raw bytes of a request's head, for what hyper tolerates or hides.
 //!
 //! hyper takes a bare LF as a line end, drops a Content-Length that stands beside a Transfer-Encoding,
 //! and its `Uri` drops a fragment. A next hop may read such a head in another way, so a proxy must
 //! refuse it (RFC 9112, 2.2 and 6.1). Feed each piece that comes in before hyper gets it; when the
 //! head is `complete`, ask for the `fault`; `restart` before the next head.
+//! Answers of upstreams have no need of it: what hyper gives of them holds all that can be read in two ways (tests/h1).
 //! Never: copies or keeps bytes, judges what hyper refuses by itself (names, methods, numbers).
 
 use memchr::{memchr, memchr3};
 use std::fmt;
 
-/// Why a head is to be refused, with 400 or, from an upstream, 502.
+/// Why a head is to be refused, with 400.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A line of a request ends in LF without CR (RFC 9112, 2.2). Of answers that is borne, as programs write it since
-    /// ever: hyper writes them anew, so that nobody reads them in another way.
+    /// A line ends in LF without CR (RFC 9112, 2.2).
     BareLf,
     /// A CR that no LF follows (RFC 9112, 2.2).
     BareCr,
@@ -37,13 +37,6 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Which heads come in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Side {
-    Requests,
-    Responses,
-}
-
 /// Where in a head the next byte belongs. Counts are of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum At {
@@ -53,8 +46,6 @@ enum At {
     Word,
     /// In the target and what follows it.
     Target,
-    /// In the status, of which this many digits are known.
-    Status(u8),
     /// At the first byte of a line.
     Line,
     /// In a name that may still become this one; this much of it has been met.
@@ -84,36 +75,22 @@ impl Framing {
 /// The state of one head: a few bytes, cheap to make anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
-    side: Side,
     at: At,
     /// The last byte was a CR.
     cr: bool,
     length: bool,
     coding: bool,
-    /// First digits of a status, as a number.
-    status: u16,
     fault: Option<Fault>,
 }
 
 impl Gate {
-    /// For heads of requests.
     pub fn new() -> Gate {
-        Gate::of(Side::Requests)
-    }
-
-    /// For heads of responses: no target; an interim one (1xx, but not 101, which ends HTTP) is
-    /// followed by another head, which belongs to it.
-    pub fn responses() -> Gate {
-        Gate::of(Side::Responses)
-    }
-
-    fn of(side: Side) -> Gate {
-        Gate { side, at: At::Before, cr: false, length: false, coding: false, status: 0, fault: None }
+        Gate { at: At::Before, cr: false, length: false, coding: false, fault: None }
     }
 
     /// Forgets everything: the next byte is the first of another head.
     pub fn restart(&mut self) {
-        *self = Gate::of(self.side);
+        *self = Gate::new();
     }
 
     /// Looks at the next bytes of the connection. Gives back how many of them belong to the head: all of them, unless
@@ -150,7 +127,7 @@ impl Gate {
         self.fault
     }
 
-    /// The empty line that ends the head (the last head, if interim ones came first) has been seen.
+    /// The empty line that ends the head has been seen.
     pub fn complete(&self) -> bool {
         self.at == At::Done
     }
@@ -164,9 +141,7 @@ impl Gate {
         match byte {
             b'\r' => self.cr = true,
             b'\n' => {
-                if self.side == Side::Requests {
-                    self.note(Fault::BareLf);
-                }
+                self.note(Fault::BareLf);
                 self.end_line();
             }
             _ => {
@@ -185,22 +160,13 @@ impl Gate {
         if self.at == At::Word {
             let Some(space) = memchr(b' ', text) else { return };
             text = &text[space + 1..];
-            self.at = if self.side == Side::Requests { At::Target } else { At::Status(0) };
+            self.at = At::Target;
         }
         match self.at {
             At::Target if memchr(b'#', text).is_some() => self.note(Fault::Fragment),
-            At::Status(_) => text.iter().for_each(|&byte| self.status_byte(byte)),
             At::Line | At::Name(..) => self.name(text),
             _ => {}
         }
-    }
-
-    fn status_byte(&mut self, byte: u8) {
-        let At::Status(digits @ 0..3) = self.at else { return };
-        (self.at, self.status) = match byte {
-            b'0'..=b'9' => (At::Status(digits + 1), self.status * 10 + u16::from(byte - b'0')),
-            _ => (At::Rest, 0),
-        };
     }
 
     /// A part of a header line, up to or beyond the colon.
@@ -236,13 +202,8 @@ impl Gate {
     }
 
     fn end_line(&mut self) {
-        let interim = (100..200).contains(&self.status) && self.status != 101;
         self.at = match self.at {
             At::Before => At::Before,
-            At::Line if interim => {
-                (self.length, self.coding, self.status) = (false, false, 0);
-                At::Before
-            }
             At::Line => At::Done,
             _ => At::Line,
         };

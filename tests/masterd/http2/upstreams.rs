@@ -5,6 +5,7 @@ use super::*;
 use std::sync::{Arc, Mutex};
 
 const NO_ERROR: u32 = 0;
+const INTERNAL_ERROR: u32 = 2;
 const REFUSED_STREAM: u32 = 7;
 
 /// What a server does about its requests, connection by connection.
@@ -20,6 +21,8 @@ enum Mood {
     Refusing,
     /// Takes the first, and goes without an answer to it.
     Faithless,
+    /// Takes each, and breaks off.
+    Broken,
 }
 
 /// A server's connections behave so, the last mood being that of all others; what it has answered: by which connection,
@@ -42,7 +45,7 @@ fn server(moods: &'static [Mood]) -> (Origin, Arc<Mutex<Vec<(usize, Vec<u8>)>>>)
                 Mood::Leaving => asked > 1,
                 Mood::Gone => frame.kind == HEADERS && whole || frame.kind == DATA,
                 Mood::Faithless => frame.kind == HEADERS,
-                Mood::Refusing | Mood::Willing => false,
+                Mood::Refusing | Mood::Broken | Mood::Willing => false,
             };
             if goes {
                 let last = if mood == Mood::Gone { 0u32 } else { 1 };
@@ -54,8 +57,15 @@ fn server(moods: &'static [Mood]) -> (Origin, Arc<Mutex<Vec<(usize, Vec<u8>)>>>)
                 while peer.turn().is_ok() {}
                 return;
             }
-            if mood == Mood::Refusing && frame.kind == HEADERS {
-                peer.frame(RST_STREAM, 0, frame.stream, &REFUSED_STREAM.to_be_bytes()).unwrap();
+            let reset = match mood {
+                Mood::Refusing => Some(REFUSED_STREAM),
+                Mood::Broken => Some(INTERNAL_ERROR),
+                _ => None,
+            };
+            if let Some(code) = reset
+                && frame.kind == HEADERS
+            {
+                peer.frame(RST_STREAM, 0, frame.stream, &code.to_be_bytes()).unwrap();
             } else if whole {
                 ours.lock().unwrap().push((number, peer.streams[&frame.stream].body.clone()));
                 let head = hpack::encode(&[(":status", "200")]);
@@ -164,11 +174,13 @@ fn a_body_that_nobody_has_taken_goes_along_and_one_that_was_taken_does_not() {
 #[test]
 fn what_it_may_have_looked_at_is_not_sent_again() {
     let place = Place::new();
-    let (origin, answered) = server(&[Mood::Faithless, Mood::Willing]);
-    let master = before(&place, &[&origin], "");
-    let mut conn = Conn::open(&master.address()).unwrap();
-    assert_eq!(post(&mut conn, "").status, 502);
-    assert_eq!((origin.accepted(), answered.lock().unwrap().len()), (1, 0));
-    drop(conn);
-    end(master);
+    for mood in [&[Mood::Faithless, Mood::Willing], &[Mood::Broken, Mood::Willing]] {
+        let (origin, answered) = server(mood);
+        let master = before(&place, &[&origin], "");
+        let mut conn = Conn::open(&master.address()).unwrap();
+        assert_eq!(post(&mut conn, "").status, 502, "{mood:?}");
+        assert_eq!((origin.accepted(), answered.lock().unwrap().len()), (1, 0));
+        drop(conn);
+        end(master);
+    }
 }

@@ -23,12 +23,6 @@ fn request(text: &str) -> Option<Fault> {
     gate.fault()
 }
 
-fn response(text: &str) -> Option<Fault> {
-    let (gate, _) = fed(&Gate::responses(), text.as_bytes());
-    assert!(gate.complete(), "{text:?}");
-    gate.fault()
-}
-
 #[test]
 fn an_ordinary_head_has_no_fault_and_what_follows_it_is_not_looked_at() {
     let head = "GET /a?b=1 HTTP/1.1\r\nHost: a\r\nContent-Type: x\r\nCookie: a=b\r\nTE: trailers\r\n\
@@ -37,7 +31,6 @@ fn an_ordinary_head_has_no_fault_and_what_follows_it_is_not_looked_at() {
     let body = format!("{head}a\n\0\r#");
     let (gate, taken) = fed(&Gate::new(), body.as_bytes());
     assert_eq!((gate.complete(), gate.fault(), taken), (true, None, head.len()));
-    assert_eq!(response("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"), None);
 }
 
 #[test]
@@ -79,11 +72,6 @@ fn every_line_ends_in_cr_and_lf() {
     ] {
         assert_eq!(request(text), Some(Fault::BareCr), "{text:?}");
     }
-    // Answers are read as they are meant, faults and all.
-    assert_eq!(response("HTTP/1.1 200 OK\nA: b\n\n"), None);
-    let both = "HTTP/1.1 200 OK\nContent-Length: 5\nTransfer-Encoding: chunked\n\n";
-    assert_eq!(response(both), Some(Fault::LengthAndCoding));
-    assert_eq!(response("HTTP/1.1 200 O\rK\r\n\r\n"), Some(Fault::BareCr));
 }
 
 #[test]
@@ -97,7 +85,6 @@ fn nul_bytes_are_found_wherever_they_are() {
     ] {
         assert_eq!(request(text), Some(Fault::NulByte), "{text:?}");
     }
-    assert_eq!(response("HTTP/1.1 2\x0000 OK\r\n\r\n"), Some(Fault::NulByte));
 }
 
 #[test]
@@ -110,7 +97,6 @@ fn length_beside_coding_is_found_in_any_order_and_case() {
     ] {
         let both = format!("X: y\r\n{first}\r\nX: y\r\n{second}\r\n\r\n");
         assert_eq!(request(&format!("POST / HTTP/1.1\r\n{both}")), Some(Fault::LengthAndCoding), "{both}");
-        assert_eq!(response(&format!("HTTP/1.1 200 OK\r\n{both}")), Some(Fault::LengthAndCoding), "{both}");
     }
 }
 
@@ -138,7 +124,6 @@ fn a_target_has_no_fragment_but_a_method_and_a_value_may_hold_its_sign() {
         assert_eq!(request(&format!("GET {target} HTTP/1.1\r\n\r\n")), Some(Fault::Fragment), "{target}");
     }
     assert_eq!(request("GE#T / HTTP/1.1\r\nA#: #\r\n\r\n"), None);
-    assert_eq!(response("HTTP/1.1 200 a # b\r\nA: #\r\n\r\n"), None);
 }
 
 #[test]
@@ -147,40 +132,11 @@ fn the_first_fault_is_the_one_that_is_told() {
 }
 
 #[test]
-fn an_interim_response_is_followed_by_another_head() {
-    let last = "HTTP/1.1 204 No Content\r\n\r\n";
-    for interim in
-        ["HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 103\r\nLink: a\r\n\r\n", "HTTP/1.1 199 \r\n\r\n"]
-    {
-        let (gate, taken) = fed(&Gate::responses(), interim.as_bytes());
-        assert_eq!((gate.complete(), taken), (false, interim.len()), "{interim}");
-        assert_eq!(response(&format!("{interim}{interim}{last}")), None);
-    }
-    // A fault of the interim one is the response's; its fields are not.
-    assert_eq!(response(&format!("HTTP/1.1 100\0\r\n\r\n{last}")), Some(Fault::NulByte));
-    let fields =
-        "HTTP/1.1 100\r\nContent-Length: 0\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(response(fields), None);
-    for last in [
-        "HTTP/1.1 101 Switching\r\n\r\n",
-        "HTTP/1.1 1\r\n\r\n",
-        "HTTP/1.1 10 y\r\n\r\n",
-        "HTTP/1.1 1x0 y\r\n\r\n",
-        "HTTP/1.1\r\n\r\n",
-    ] {
-        let (gate, _) = fed(&Gate::responses(), last.as_bytes());
-        assert!(gate.complete(), "{last}");
-    }
-}
-
-#[test]
 fn after_a_restart_it_is_as_new() {
-    for mut gate in [Gate::new(), Gate::responses()] {
-        let fresh = gate.clone();
-        gate.feed(b"GET 100 # HTTP/1.1\nContent-Length: 1\r\n\r\n");
-        gate.restart();
-        assert_eq!(gate, fresh);
-    }
+    let mut gate = Gate::new();
+    gate.feed(b"GET 100 # HTTP/1.1\nContent-Length: 1\r\n\r\n");
+    gate.restart();
+    assert_eq!(gate, Gate::new());
 }
 
 #[test]
@@ -223,9 +179,8 @@ proptest! {
     fn in_pieces_and_at_once_is_the_same(
         bytes in soup(),
         sizes in prop::collection::vec(0usize..6, 0..80),
-        responses in any::<bool>(),
     ) {
-        let fresh = if responses { Gate::responses() } else { Gate::new() };
+        let fresh = Gate::new();
         let mut whole = fresh.clone();
         let taken = whole.feed(&bytes);
         let (mut pieces, mut rest, mut sum) = (fresh, &bytes[..], 0);

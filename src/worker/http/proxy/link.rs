@@ -8,7 +8,6 @@ use super::lane::Lane;
 use super::upload::Upload;
 use crate::model::Moment;
 use crate::worker::engine::wires::Wire;
-use crate::worker::http::gate::{Fault, Gate};
 use crate::worker::upstream::Index;
 use bytes::Bytes;
 use hyper::body::Incoming;
@@ -16,7 +15,6 @@ use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Builder, Connection, SendRequest};
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper::{Request, Response};
-use std::cell::RefCell;
 use std::future::Future;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
@@ -32,13 +30,11 @@ pub struct Line {
     wire: Rc<Wire>,
     /// Nothing more is taken.
     deaf: bool,
-    /// Looks at heads as they come; not at HTTP/2's.
-    gate: Option<Rc<RefCell<Gate>>>,
 }
 
 impl Line {
-    pub fn new(wire: Rc<Wire>, gate: Option<Rc<RefCell<Gate>>>) -> Line {
-        Line { wire, deaf: false, gate }
+    pub fn new(wire: Rc<Wire>) -> Line {
+        Line { wire, deaf: false }
     }
 }
 
@@ -48,14 +44,7 @@ impl Read for Line {
         cx: &mut Context<'_>,
         mut cursor: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        let most = cursor.remaining();
-        let take = |bytes: &[u8]| {
-            if let Some(gate) = &self.gate {
-                gate.borrow_mut().feed(bytes);
-            }
-            cursor.put_slice(bytes);
-        };
-        match self.wire.read(cx, most, take) {
+        match self.wire.read(cx, cursor.remaining(), |bytes| cursor.put_slice(bytes)) {
             Poll::Ready(Ok(0)) if self.deaf => Poll::Ready(Err(ErrorKind::ConnectionReset.into())),
             read => read.map_ok(drop),
         }
@@ -101,7 +90,6 @@ enum Way {
 /// HTTP/1.1: the connection is this request's alone.
 struct One {
     wire: Rc<Wire>,
-    gate: Rc<RefCell<Gate>>,
     sender: SendRequest<Upload>,
     connection: Option<Connection<Line, Upload>>,
 }
@@ -112,10 +100,9 @@ pub type Answered = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
 impl Link {
     /// Puts hyper on a connected socket.
     pub async fn new(builder: &Builder, server: Index, wire: Wire, now: Moment) -> hyper::Result<Link> {
-        let (wire, gate) = (Rc::new(wire), Rc::new(RefCell::new(Gate::responses())));
-        let line = Line::new(wire.clone(), Some(gate.clone()));
-        let (sender, connection) = builder.handshake(line).await?;
-        let way = Way::One(Box::new(One { wire, gate, sender, connection: Some(connection) }));
+        let wire = Rc::new(wire);
+        let (sender, connection) = builder.handshake(Line::new(wire.clone())).await?;
+        let way = Way::One(Box::new(One { wire, sender, connection: Some(connection) }));
         Ok(Link { server, used: false, idle_since: now, way })
     }
 
@@ -127,19 +114,8 @@ impl Link {
     /// Hands a request over; `drive` sends it.
     pub fn try_send(&mut self, request: Request<Upload>) -> Pin<Box<dyn Future<Output = Answered>>> {
         match &mut self.way {
-            Way::One(one) => {
-                one.gate.borrow_mut().restart();
-                Box::pin(one.sender.try_send_request(request))
-            }
+            Way::One(one) => Box::pin(one.sender.try_send_request(request)),
             Way::Two(lane) => Box::pin(lane.sender.try_send_request(request)),
-        }
-    }
-
-    /// What is wrong with the bytes of the head that has been read, whatever hyper makes of them.
-    pub fn head_fault(&self) -> Option<Fault> {
-        match &self.way {
-            Way::One(one) => one.gate.borrow().fault(),
-            Way::Two(_) => None,
         }
     }
 
@@ -189,7 +165,7 @@ impl Link {
     /// After a 101: the socket, and what hyper has read beyond the head.
     pub fn switch(self) -> Option<(Wire, Bytes)> {
         let Way::One(one) = self.way else { return None };
-        let One { wire, connection, sender, .. } = *one;
+        let One { wire, connection, sender } = *one;
         drop(sender);
         let parts = connection?.into_parts();
         drop(parts.io);

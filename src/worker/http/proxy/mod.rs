@@ -321,9 +321,6 @@ impl Proxy {
         exchange: &Exchange,
     ) -> Reply {
         let (mut parts, incoming) = response.into_parts();
-        if let Some(fault) = link.head_fault() {
-            return self.not_understood(link.server, &fault);
-        }
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             return Box::pin(self.switch(parts.headers, link, asked.websocket, exchange)).await;
         }
