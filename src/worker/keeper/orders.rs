@@ -26,7 +26,7 @@ impl Keeper {
                 self.sample(now);
                 self.report(&Report::Sampled);
             }
-            Order::LastRites { id } => {
+            Order::LastRites { id, .. } => {
                 warn!(self.log, "connections wait in a socket that no program has: they are not served");
                 self.report(&Report::Closed { rites: Some(id) });
             }
