@@ -5,6 +5,8 @@
 //! dead have left. Plain atomics, one writer per word, no pointers, no locks.
 
 pub mod layout;
+#[cfg(test)]
+mod manual;
 pub mod slot;
 pub mod totals;
 pub mod view;
