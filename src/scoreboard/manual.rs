@@ -78,7 +78,10 @@ fn constants(text: &str) -> Vec<(String, usize)> {
     let pairs = text.split(['\n', ',', '{', '}']).filter_map(|part| part.split_once(" = "));
     let number = |value: &str| value.split_ascii_whitespace().next()?.parse().ok();
     let named = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    pairs.filter_map(|(name, value)| Some((name.trim().to_owned(), number(value)?))).filter(|(n, _)| named(n)).collect()
+    pairs
+        .filter_map(|(name, value)| Some((name.trim().to_owned(), number(value)?)))
+        .filter(|(n, _)| named(n))
+        .collect()
 }
 
 #[test]
@@ -115,5 +118,18 @@ fn what_a_program_may_write_is_read_and_bounded_as_the_page_says() {
             let after = if gauge { Figures::default() } else { lie };
             assert_eq!(read(0), after, "{name}: counters keep their highest value, gauges do not");
         }
+    }
+}
+
+/// `groff` is the judge, where there is one.
+#[test]
+fn the_page_is_troff() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/man/masterd-scoreboard.7");
+    match std::process::Command::new("groff").args(["-man", "-Tutf8", "-ww", "-z", path]).output() {
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(output.status.success() && said.is_empty(), "{said}");
+        }
+        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
     }
 }

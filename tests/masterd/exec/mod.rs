@@ -5,7 +5,9 @@ mod ends;
 mod faults;
 mod life;
 mod output;
+mod programs;
 mod ready;
+mod scoreboard;
 mod sockets;
 
 use super::harness::*;

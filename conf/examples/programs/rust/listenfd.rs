@@ -23,7 +23,8 @@ fn main() -> io::Result<()> {
     term.thread_block()?;
     let signals = SignalFd::new(&term)?;
     let listener = ListenFd::from_env().take_tcp_listener(0)?;
-    let listener = listener.ok_or_else(|| io::Error::other("start me with a listening socket (LISTEN_FDS)"))?;
+    let listener =
+        listener.ok_or_else(|| io::Error::other("start me with a listening socket (LISTEN_FDS)"))?;
     // The socket is shared: what this process is told of, another may have taken.
     listener.set_nonblocking(true)?;
     std::thread::scope(|scope| {
