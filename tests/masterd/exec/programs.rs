@@ -7,12 +7,13 @@
 use super::*;
 use masterd::wire::status::Status;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An example.
 struct Case {
@@ -138,12 +139,12 @@ fn built() -> String {
 }
 
 /// What programs and their config need to be found: `bin` of the place, the machine's own Python before any other.
-fn with_paths<'a>(command: &'a mut Command, bin: &Path) -> &'a mut Command {
+fn with_paths(command: &mut Command, bin: &Path) {
     let path = std::env::var("PATH").unwrap_or_default();
     command
         .env("PATH", format!("{}:/usr/bin:{path}", bin.display()))
         .env("PYTHONPATH", packages())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .env("PYTHONDONTWRITEBYTECODE", "1");
 }
 
 /// True (and said) if the program is not there, or not for the user that workers run as.
@@ -155,7 +156,8 @@ fn lacks(case: &Case) -> bool {
         if is_root() { AS_STRANGER.into_iter().chain(needs).collect() } else { needs.collect() };
     let mut command = Command::new(words[0]);
     command.args(&words[1..]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let there = with_paths(&mut command, Path::new("/usr/bin")).status().is_ok_and(|status| status.success());
+    with_paths(&mut command, Path::new("/usr/bin"));
+    let there = command.status().is_ok_and(|status| status.success());
     if !there {
         skip(&format!("what `{}` looks for, for any user", words.join(" ")));
     }
@@ -182,12 +184,12 @@ impl Stage {
         let text = fs::read_to_string(&config).expect("read an example");
         let text = format!("[master]\ncontrol_socket = \"c.sock\"\n{}", touched(&text, &port));
         place.config(&text.replace(BUILT, &built()));
-        // Whatever Python a script begins with: the one that was asked.
-        fs::create_dir(place.path("bin")).expect("make a folder");
-        let script = place.write("bin/gunicorn", "#!/bin/sh\nexec python3 -m gunicorn \"$@\"\n");
-        fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("chmod");
-        let bin = place.path("bin");
-        let master = Launch::new(&place).with(|command| drop(with_paths(command, &bin))).start();
+        // Whatever Python a script of that name begins with: the one that was asked.
+        let (bin, script) = (place.path("bin"), place.path("bin/gunicorn"));
+        fs::create_dir(&bin).expect("make a folder");
+        fs::write(&script, "#!/bin/sh\nexec python3 -m gunicorn \"$@\"\n").expect("write a script");
+        fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).expect("let it be executed");
+        let master = Launch::new(&place).with(|command| with_paths(command, &bin)).start();
         let stage = Stage { place, master, address: format!("{}:{port}", ADDRESS.0) };
         let web = stage.status().services.into_iter().find(|s| s.name == "web").expect("a service");
         assert_eq!((web.kind.as_str(), web.workers_ready, web.workers_wanted), ("exec", 2, 2), "{web:#?}");
@@ -267,9 +269,11 @@ fn judge(response: &Response) -> Result<(), Lost> {
 
 /// One request on a connection that is kept if the server keeps it. One that was closed while it was idle is no loss.
 fn ask_again(kept: &mut Option<Conn>, address: &str) -> Result<(), Lost> {
-    let mut conn = match kept.take() {
-        Some(mut conn) if conn.unasked().is_none() => conn,
-        _ => Conn::open(address)?,
+    let mut open = kept.take();
+    let alive = open.as_mut().is_some_and(|conn| conn.unasked().is_none());
+    let mut conn = match open.filter(|_| alive) {
+        Some(conn) => conn,
+        None => Conn::open(address)?,
     };
     let response = conn.get("/")?;
     judge(&response)?;

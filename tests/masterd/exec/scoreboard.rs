@@ -50,7 +50,7 @@ fn what_a_program_counts_itself_outlives_it() {
     wait(&master, "a reload loses no count", |web| web.totals.requests == 30);
     // Requests that no copy of its page has seen yet, and the end of whoever has counted them.
     ask(&master, 10);
-    master.expect_error("the program failed");
+    master.expect_error("killed by SIGKILL");
     for pid in master.ready_pids("web") {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL).expect("kill a program");
     }
