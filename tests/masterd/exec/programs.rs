@@ -208,7 +208,7 @@ impl Stage {
     /// What clients have lost through two reloads, each of which is waited for until nothing of the old is left.
     #[track_caller]
     fn reload_twice(&self, case: &Case) -> Vec<String> {
-        let clients = Clients::start(&self.address, 3, if case.keeps { 2 } else { 0 });
+        let clients = Clients::start(&self.address, 4, if case.keeps { 2 } else { 0 });
         for generation in 2..=3 {
             self.master.cli(&["reload", "--drained"]).expect(0);
             let status = self.status();
@@ -333,7 +333,7 @@ fn run(keeps: bool, address: &str, stop: &AtomicBool, answered: &AtomicU64) -> V
             }
         }
         // The rhythm of a client, and room for the others on this machine.
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(1));
     }
     lost
 }
