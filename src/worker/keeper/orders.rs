@@ -80,8 +80,9 @@ impl Keeper {
         ending.hurry(now);
     }
 
-    /// Looks at its connections.
+    /// Looks at what it has counted, and at its connections.
     fn sample(&mut self, now: Moment) {
+        self.books.copy(&self.slot);
         let family = self.family();
         self.books.usage(&self.slot, family::usage(&family));
         match self.books.sample(&self.slot, &self.sockets, &family, now) {
