@@ -25,12 +25,11 @@ enum Mood {
     Broken,
 }
 
-/// What came, each with the number of its connection.
-type Seen = Arc<Mutex<Vec<(usize, Vec<u8>)>>>;
+/// By which connection, and with which body.
+type Answered = Arc<Mutex<Vec<(usize, Vec<u8>)>>>;
 
-/// A server's connections behave so, the last mood being that of all others; what it has answered: by which connection,
-/// and with which body.
-fn server(moods: &'static [Mood]) -> (Origin, Seen) {
+/// A server's connections behave so, the last mood being that of all others; what it has answered.
+fn server(moods: &'static [Mood]) -> (Origin, Answered) {
     let answered = Arc::new(Mutex::new(Vec::new()));
     let ours = answered.clone();
     let origin = Origin::start(move |visit| {
