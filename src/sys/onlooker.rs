@@ -260,6 +260,13 @@ pub fn sockets_of(pids: &[i32]) -> (HashSet<u64>, Vec<i32>) {
     (sockets, unreadable)
 }
 
+/// The soft limit of a process's descriptors, by /proc/PID/limits; `None` if that can't be read, or there is none.
+pub fn descriptor_limit(pid: i32) -> Option<u64> {
+    let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 /// How many descriptors a process has open; None where it is gone or can't be looked into.
 ///
 /// Since Linux 6.2 that is the size of /proc/PID/fd, before they are listed. proc_pid_fd(5).

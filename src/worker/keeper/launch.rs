@@ -10,6 +10,7 @@ use crate::config::{self, Exec, Output, Readiness, Tokens};
 use crate::scoreboard::layout;
 use crate::scoreboard::view::View;
 use crate::sys::notify::NotifySocket;
+use crate::sys::process::Pidfd;
 use crate::sys::program::{self, Launch};
 use crate::sys::{fd, listen, shm};
 use std::ffi::{CString, OsString};
@@ -37,6 +38,7 @@ pub struct Post<'a> {
 #[derive(Debug)]
 pub struct Started {
     pub pid: i32,
+    pub pidfd: Pidfd,
     /// Standard output and error, if they go into the log.
     pub output: Option<[OwnedFd; 2]>,
     pub ready: Option<OwnedFd>,
@@ -56,7 +58,8 @@ pub fn launch(post: &Post<'_>) -> io::Result<Started> {
     };
     let ready = (exec.ready == Readiness::Fd).then(fd::pipe).transpose()?;
     let notify = wants_notify(exec).then(NotifySocket::bind).transpose()?;
-    let mut fds: Vec<BorrowedFd<'_>> = post.sockets.iter().map(|socket| socket.fd.as_fd()).collect();
+    let mut fds: Vec<BorrowedFd<'_>> =
+        post.sockets.iter().filter_map(|socket| Some(socket.fd.as_ref()?.as_fd())).collect();
     let slot_at = place(fds.len());
     fds.push(slot.as_fd());
     let ready_at = place(fds.len());
@@ -77,14 +80,14 @@ pub fn launch(post: &Post<'_>) -> io::Result<Started> {
         stderr: pipes.as_ref().map_or(stderr.as_fd(), |[_, (_, err)]| err.as_fd()),
         umask: exec.umask,
     };
-    let (pid, _) = program::start(&launch)?;
+    let (pid, pidfd) = program::start(&launch)?;
     let output = match pipes {
         Some([(out, _), (err, _)]) => Some([unblocked(out)?, unblocked(err)?]),
         None => None,
     };
     let ready = ready.map(|(read, _)| unblocked(read)).transpose()?;
     let slot = View::open(shm::reopen_readonly(slot.as_fd())?.as_fd())?;
-    Ok(Started { pid, output, ready, notify, slot })
+    Ok(Started { pid, pidfd, output, ready, notify, slot })
 }
 
 /// Whether the program may speak through a notify socket: where nothing is waited for, some behave otherwise
@@ -181,6 +184,15 @@ impl<'a> Told<'a> {
 
 /// Not what was said to the master alone: sockets, notifications, what images say to each other.
 fn is_public(name: &std::ffi::OsStr) -> bool {
-    let private = ["LISTEN_", "NOTIFY_SOCKET", "WATCHDOG_", "MASTERD_", "FDSTORE"];
-    !private.iter().any(|prefix| name.as_bytes().starts_with(prefix.as_bytes()))
+    const PRIVATE: [&str; 8] = [
+        "LISTEN_FDS",
+        "LISTEN_PID",
+        "LISTEN_PIDFDID",
+        "LISTEN_FDNAMES",
+        "NOTIFY_SOCKET",
+        "WATCHDOG_USEC",
+        "WATCHDOG_PID",
+        "FDSTORE",
+    ];
+    !name.as_bytes().starts_with(b"MASTERD_") && !PRIVATE.iter().any(|private| name == *private)
 }

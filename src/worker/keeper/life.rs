@@ -3,16 +3,18 @@
 //! What was heard and seen comes in; reports go to the master. Never: ends it in good order (`orders`).
 
 use super::readiness::{Judge, Verdict};
+use super::troubles::Kind;
 use super::voice::Heard;
-use super::{Keeper, messages, sockets};
+use super::{Keeper, TICK, messages, sockets};
 use crate::config::{Program, Readiness};
 use crate::model::Moment;
 use crate::scoreboard::layout::State;
 use crate::sys::family::{self, Change};
-use crate::sys::{limits, onlooker, process};
+use crate::sys::process::Pidfd;
+use crate::sys::{onlooker, process};
 use crate::wire::report::Report;
 use messages::Said;
-use slog::{debug, error, info, warn};
+use slog::{error, info, warn};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ const MARGIN: Duration = Duration::from_millis(300);
 const EXTENSIONS: u32 = 10;
 /// Between two looks at one that serves.
 const CHECK: Duration = Duration::from_secs(5);
+/// Processes whose descriptors are counted then.
+const LOOKED_AT: usize = 32;
 /// When what is left of one that has failed must be gone.
 const CLEARED: Duration = Duration::from_secs(2);
 
@@ -104,7 +108,11 @@ impl Keeper {
                 }
                 Heard::Message(pid, text) => self.message(pid, &text, now),
                 Heard::Newline => self.said_ready(now),
-                Heard::NoNewline => warn!(self.log, "the program has closed {{ready_fd}} without a newline"),
+                Heard::NoNewline if matches!(self.stage, Stage::Starting { .. }) => {
+                    self.fail("the program has closed {ready_fd} without a newline: it can't say any more that it is ready", now);
+                }
+                Heard::NoNewline => {}
+                Heard::Nonsense(why) => self.ignore(why),
                 Heard::Failed(why) => warn!(self.log, "{why}"),
             }
         }
@@ -120,11 +128,7 @@ impl Keeper {
     /// A notification: only the main process speaks for the program.
     fn message(&mut self, sender: i32, text: &[u8], now: Moment) {
         if sender != self.main {
-            debug!(
-                self.log,
-                "a notification of process {sender} is ignored: {} is the main process", self.main
-            );
-            return;
+            return self.ignore(format!("process {sender} is not the program's main process"));
         }
         for said in messages::parse(text) {
             match said {
@@ -133,6 +137,7 @@ impl Keeper {
                 Said::Trouble(text) => self.status = Some(text),
                 Said::Alive => self.alive = now,
                 Said::WatchdogEvery(period) => (self.watchdog, self.alive) = (period, now),
+                Said::Hung if self.ending.is_some() => {}
                 Said::Hung => self.fail("the program has said WATCHDOG=trigger", now),
                 Said::Stopping => info!(self.log, "the program says that it is about to end"),
                 Said::Extend(more) => self.extend(more, now),
@@ -144,9 +149,14 @@ impl Keeper {
     fn extend(&mut self, more: Duration, now: Moment) {
         if let Stage::Starting { until, most, .. } = &mut self.stage {
             *until = (now + more).max(*until).min(*most);
-            let ms = u64::try_from((more + MARGIN).as_millis()).unwrap_or(u64::MAX);
-            self.report(&Report::Extend { ms });
+            self.extension = Some(more + MARGIN + TICK);
         }
+    }
+
+    /// A notification that nothing is done about: told in the log, but not as often as it comes.
+    fn ignore(&mut self, why: String) {
+        let (n, _) = self.nonsense.get_or_insert((0, why));
+        *n = n.saturating_add(1);
     }
 
     /// Another process stands for the program from now on, if it is one of its.
@@ -154,17 +164,19 @@ impl Keeper {
         if pid == self.main {
             return;
         }
+        // Opened first, looked at then: what is looked at is what will be signalled.
+        let opened = Pidfd::open(pid);
         let ours = family::process_group(pid) == Some(self.group) && self.family().contains(&pid);
-        if !ours {
-            return warn!(
-                self.log,
-                "the program says that process {pid} is its main process, which is none of its: ignored"
-            );
+        match opened {
+            Ok(pidfd) if ours => {
+                (self.main, self.main_fd) = (pid, pidfd);
+                self.ended = None;
+                self.new_main = true;
+            }
+            _ => {
+                self.ignore(format!("process {pid}, which it says is its main process, is none of its group"))
+            }
         }
-        info!(self.log, "the program's main process is {pid} now"; "before" => self.main);
-        self.main = pid;
-        self.ended = None;
-        self.report(&Report::Program { pid });
     }
 
     /// Takes note of every process that has ended, stopped or gone on.
@@ -185,11 +197,11 @@ impl Keeper {
                         process::signal_name(signal)
                     );
                     warn!(self.log, "the program does not serve: {text}"; "pid" => pid);
-                    self.trouble = Some(text);
+                    self.troubles.set(Kind::Stopped, text);
                 }
                 Ok(Some((pid, Change::Continued))) if pid == self.main => {
                     info!(self.log, "the program goes on after a stop"; "pid" => pid);
-                    self.trouble = None;
+                    self.troubles.clear(Kind::Stopped);
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => return,
@@ -213,6 +225,7 @@ impl Keeper {
         let hint = hint(self.voice.spout.says_address_in_use(), ready, code_zero);
         let left = match self.family().len() {
             0 => String::new(),
+            1 => ", leaving one of its processes behind, which is killed".to_owned(),
             n => format!(", leaving {n} of its processes behind, which are killed"),
         };
         self.fail(&format!("the program {how}{left}{hint}"), now);
@@ -246,7 +259,7 @@ impl Keeper {
             Stage::Starting { .. } => {}
             Stage::Ready => self.mind_the_watchdog(now),
             Stage::Failed { look, .. } if now < *look => {}
-            Stage::Failed { since, .. } if self.family().is_empty() || now.since(*since) > CLEARED => {
+            Stage::Failed { since, .. } if self.is_alone() || now.since(*since) > CLEARED => {
                 self.leave = Some(1);
             }
             Stage::Failed { since, .. } => {
@@ -269,24 +282,30 @@ impl Keeper {
         let (took, late) = (now.since(*began), now >= *until);
         let seen = if judge.wants_a_look() { sockets::seen(&self.sockets, &family) } else { Vec::new() };
         match judge.judge(&seen, now) {
-            Verdict::Ready(note) => self.come_up(note),
+            Verdict::Ready(note) => self.come_up(note, now),
             Verdict::NotYet(missing) if late => {
                 let in_use = self.voice.spout.says_address_in_use();
                 let hint = hint(in_use, false, false);
                 self.fail(&format!("the program was not ready after {took:.1?}: {missing}{hint}"), now);
             }
-            Verdict::NotYet(missing) if took >= SLOW => self.trouble = Some(format!("not ready: {missing}")),
+            Verdict::NotYet(missing) if took >= SLOW => {
+                self.troubles.set(Kind::NotReady, format!("not ready: {missing}"));
+            }
             Verdict::NotYet(_) => {}
         }
     }
 
-    fn come_up(&mut self, note: Option<String>) {
-        if let Some(note) = &note {
+    fn come_up(&mut self, note: Option<String>, now: Moment) {
+        self.troubles.clear(Kind::NotReady);
+        if let Some(note) = note {
             warn!(self.log, "{note}"; "pid" => self.main);
+            self.troubles.set(Kind::Unsure, note);
         }
-        self.trouble = note;
         self.stage = Stage::Ready;
+        // Whoever takes long to come up has not been silent for as long.
+        self.alive = now;
         self.slot.set_state(State::Ready);
+        self.tell_main();
         self.report(&Report::Ready);
     }
 
@@ -318,23 +337,30 @@ impl Keeper {
             );
             return self.fail(&why, now);
         }
-        let (Some(open), Ok((limit, _))) = (onlooker::descriptors(self.main), limits::nofile()) else {
-            return;
+        self.count_descriptors(family);
+    }
+
+    /// Whether one of its processes has nearly all the descriptors that it may have.
+    fn count_descriptors(&mut self, family: &[i32]) {
+        let crowded = |pid: &i32| {
+            let (open, limit) = (onlooker::descriptors(*pid)? as u64, onlooker::descriptor_limit(*pid)?);
+            (open * 10 >= limit * 9).then_some((*pid, open, limit))
         };
-        let crowded = open as u64 * 10 >= limit * 9;
-        let text = format!(
-            "it has {open} of {limit} descriptors open: does it leak them? (limits.nofile bounds them)"
-        );
-        let known = self.trouble.as_ref().is_some_and(|known| known.contains("descriptors open"));
-        match (crowded, known) {
-            (true, _) => {
-                if !known {
-                    warn!(self.log, "{text}"; "pid" => self.main);
+        match family.iter().take(LOOKED_AT).find_map(crowded) {
+            Some((pid, open, limit)) => {
+                let text = format!(
+                    "process {pid} has {open} of {limit} descriptors open: does it leak them? (limits.nofile bounds them)"
+                );
+                if self.troubles.set(Kind::Crowded, text.clone()) {
+                    warn!(self.log, "{text}");
                 }
-                self.trouble = Some(text);
             }
-            (false, true) => self.trouble = None,
-            (false, false) => {}
+            None => self.troubles.clear(Kind::Crowded),
         }
+    }
+
+    /// Whether no process of the program is left, not even one that has ended. That can't be asked: assume so.
+    pub(super) fn is_alone(&self) -> bool {
+        !process::has_children().unwrap_or(false)
     }
 }

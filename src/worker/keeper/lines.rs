@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// A line is cut here: with its fields it is to fit into a line of the log.
 const LINE_MOST: usize = 3000;
-/// Lines kept to be told if the program ends.
+/// Lines kept to be told if the program ends, and their bytes at most: together they fit into one report.
 const LAST: usize = 20;
 const LAST_MOST: usize = 256;
 /// Bytes a second that go into the log for good, and at once.
@@ -85,7 +85,7 @@ impl Spout {
         let oldest = if self.last.len() == LAST { self.last.pop_front() } else { None };
         let mut kept = oldest.unwrap_or_default();
         kept.clear();
-        kept.push_str(line.char_indices().nth(LAST_MOST).map_or(line, |(end, _)| &line[..end]));
+        tame(line, &mut kept);
         self.last.push_back(kept);
         self.fill(now);
         let size = line.len() as u64 + 1;
@@ -141,6 +141,21 @@ impl Spout {
     }
 }
 
+/// As much of a line as is kept, with nothing in it that a terminal would act on, or that grows in a report.
+fn tame(line: &str, into: &mut String) {
+    for c in line.chars() {
+        let c = match c {
+            '\t' => ' ',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        };
+        if into.len() + c.len_utf8() > LAST_MOST {
+            return;
+        }
+        into.push(c);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,8 +208,20 @@ mod tests {
         let last = spout.last();
         assert_eq!(last.len(), LAST);
         assert!(last[LAST - 1].starts_with("line 49999 ") && last[0].starts_with("line 49980 "));
-        assert!(last.iter().all(|line| line.chars().count() <= LAST_MOST));
+        assert!(last.iter().all(|line| line.len() <= LAST_MOST));
         assert!(!spout.pass("   ", Moment(0)) && spout.last() == last, "an empty line says nothing");
+    }
+
+    #[test]
+    fn last_words_are_tame_and_fit_into_a_report() {
+        let mut spout = Spout::new(Moment(0));
+        for _ in 0..LAST {
+            spout.pass(&"\u{1}\u{1b}\u{1f600}\"".repeat(900), Moment(0));
+        }
+        let report = crate::wire::report::Report::Failed { why: "é".repeat(200), lines: spout.last() };
+        let size = serde_json::to_vec(&report).unwrap().len();
+        assert!(size < crate::wire::order::MESSAGE_LIMIT, "{size} bytes");
+        assert!(spout.last().iter().all(|line| !line.contains(char::is_control)));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod messages;
 mod orders;
 mod readiness;
 mod sockets;
+mod troubles;
 mod voice;
 
 use super::engine::reactor::{Reactor, Ready};
@@ -28,6 +29,7 @@ use crate::log::Sink;
 use crate::model::{Generation, Moment};
 use crate::scoreboard::layout::{BEAT, CUT, PID, State};
 use crate::scoreboard::slot::Slot;
+use crate::sys::process::Pidfd;
 use crate::sys::signal::{SignalFd, Word};
 use crate::sys::{clock, family, fork, process};
 use crate::wire::report::Report;
@@ -35,11 +37,12 @@ use ending::Ending;
 use figures::Books;
 use launch::{Post, Started, launch};
 use life::Stage;
-use slog::{Logger, error, info, warn};
+use slog::{Logger, debug, error, info, warn};
 use sockets::Socket;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
+use troubles::{Kind, Troubles};
 use voice::Voice;
 
 /// An idle worker wakes at most twice a second.
@@ -70,6 +73,7 @@ struct Keeper {
     sockets: Vec<Socket>,
     /// The process that stands for the program, and the group of the one that was started.
     main: i32,
+    main_fd: Pidfd,
     group: i32,
     /// How the main process has ended.
     ended: Option<String>,
@@ -87,9 +91,15 @@ struct Keeper {
     /// It was seen without one of its sockets.
     let_go: bool,
     /// What is wrong with it, what it says of itself, and which of these the master knows.
-    trouble: Option<String>,
+    troubles: Troubles,
     status: Option<String>,
     told: Option<String>,
+    /// News for the master that can wait for the next tick: however often the program says such things, it hears
+    /// them twice a second.
+    new_main: bool,
+    extension: Option<Duration>,
+    /// Notifications that made no sense since the last tick, and one of them.
+    nonsense: Option<(u32, String)>,
     /// Set when the keeper is to leave: its exit status.
     leave: Option<i32>,
     /// Whose signals count.
@@ -122,14 +132,13 @@ impl Keeper {
         let exec = exec.ok_or_else(|| io::Error::other("this service runs no program"))?;
         fork::new_session()?;
         family::become_subreaper()?;
-        let sockets = listeners.into_iter().zip(&service.listen);
-        let sockets = sockets.map(|(fd, listen)| Socket::new(fd, listen, exec.nonblocking));
+        let sockets = listeners.into_iter().zip(&service.listen).map(|(fd, listen)| Socket::new(fd, listen));
         let sockets = sockets.collect::<io::Result<Vec<Socket>>>()?;
         let user = setup.home.as_ref().map(|(name, home)| (name.as_str(), home.as_path()));
         let changed = life::has_changed(&exec.program);
         let post = Post { exec: &exec, sockets: &sockets, seat: seat.0, generation: generation.0, user };
         let started = launch(&post).map_err(|e| io::Error::new(e.kind(), format!("can't start: {e}")))?;
-        let Started { pid, output, ready, notify, slot: own, .. } = started;
+        let Started { pid, pidfd, output, ready, notify, slot: own } = started;
         info!(log, "program started: {}", exec.program.path.display(); "pid" => pid);
         let now = Moment(clock::monotonic_ns());
         let mut keeper = Keeper {
@@ -141,6 +150,7 @@ impl Keeper {
             generation,
             sockets,
             main: pid,
+            main_fd: pidfd,
             group: pid,
             ended: None,
             stage: Stage::starting(exec.ready, setup.ready_timeout, now),
@@ -153,9 +163,12 @@ impl Keeper {
             next_tick: now,
             next_check: now,
             let_go: false,
-            trouble: None,
+            troubles: Troubles::default(),
             status: None,
             told: None,
+            new_main: false,
+            extension: None,
+            nonsense: None,
             leave: None,
             master: process::parent_pid(),
             service,
@@ -165,15 +178,20 @@ impl Keeper {
         keeper.watch()?;
         keeper.slot.set(PID, process::pid().unsigned_abs().into());
         keeper.report(&Report::Program { pid });
+        keeper.mind_the_file(changed);
+        Ok(keeper)
+    }
+
+    /// Says that another file has taken the place of the one that this generation began with.
+    fn mind_the_file(&mut self, changed: bool) {
         if changed {
-            let path = keeper.exec.program.path.display();
+            let path = self.exec.program.path.display();
             let text = format!(
                 "{path} is another file than when this generation began: this worker runs the new one"
             );
-            warn!(keeper.log, "{text}");
-            keeper.trouble = Some(text);
+            warn!(self.log, "{text}");
+            self.troubles.set(Kind::OtherFile, text);
         }
-        Ok(keeper)
     }
 
     fn watch(&mut self) -> io::Result<()> {
@@ -276,18 +294,7 @@ impl Keeper {
         let family = self.family();
         self.books.usage(&self.slot, family::usage(&family));
         self.books.copy(&self.slot);
-        for (revived, address) in self.sockets.iter().filter_map(|s| Some((s.revive()?, &s.address))) {
-            match revived {
-                Ok(()) => warn!(
-                    self.log,
-                    "the socket of {address} had been shut down for everybody, most likely by this program: it listens again"
-                ),
-                Err(e) => error!(
-                    self.log,
-                    "the socket of {address} has been shut down for everybody, most likely by this program, and can't be made to listen again: {e}; a restart of masterd makes it anew"
-                ),
-            }
-        }
+        self.revive();
         if let Some(left_out) = self.voice.spout.notice(now) {
             warn!(self.log, "{left_out} lines of the program's output are left out here: it prints too much";
                 "pid" => self.main);
@@ -301,20 +308,53 @@ impl Keeper {
         self.tell_what_is_said();
     }
 
+    /// A socket that was shut down for everybody is made to listen again, if that can be.
+    fn revive(&mut self) {
+        for socket in &mut self.sockets {
+            let Some(revived) = socket.revive() else { continue };
+            let text = format!(
+                "the socket of {} was shut down for everybody, most likely by a program",
+                socket.address
+            );
+            match revived {
+                Ok(()) => warn!(self.log, "{text}: it listens again"),
+                Err(e) => {
+                    let text = format!("{text}, and nobody can connect until a reload makes it anew ({e})");
+                    error!(self.log, "{text}");
+                    self.troubles.set(Kind::SocketLost, text);
+                }
+            }
+        }
+    }
+
     /// Tells the master what is to be shown of the program, if it is something new.
     fn tell_what_is_said(&mut self) {
+        if let Some((n, one)) = self.nonsense.take() {
+            debug!(self.log, "{n} notifications were ignored: {one}"; "pid" => self.main);
+        }
+        self.tell_main();
+        if let Some(more) = self.extension.take() {
+            self.report(&Report::Extend { ms: u64::try_from(more.as_millis()).unwrap_or(u64::MAX) });
+        }
         let says = |status: &String| format!("it says: {status}");
-        let text = self.trouble.clone().or_else(|| self.status.as_ref().map(says));
+        let text = self.troubles.shown().map(str::to_owned).or_else(|| self.status.as_ref().map(says));
         if text != self.told {
             self.told.clone_from(&text);
             self.report(&Report::Says { text });
         }
     }
 
+    /// Tells the master which process stands for the program, if it is another.
+    fn tell_main(&mut self) {
+        if std::mem::take(&mut self.new_main) {
+            self.report(&Report::Program { pid: self.main });
+        }
+    }
+
     /// All living processes of the program.
     fn family(&self) -> Vec<i32> {
         family::descendants().unwrap_or_else(|e| {
-            slog::debug!(self.log, "can't look for the program's processes: {e}");
+            debug!(self.log, "can't look for the program's processes: {e}");
             vec![self.main]
         })
     }

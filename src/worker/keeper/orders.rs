@@ -5,6 +5,7 @@
 use super::Keeper;
 use super::ending::{Act, Ending};
 use super::life::Stage;
+use super::troubles::Kind;
 use crate::model::Moment;
 use crate::scoreboard::layout::{CUT, State};
 use crate::sys::{family, process};
@@ -60,7 +61,7 @@ impl Keeper {
             return ending.shorten(grace, now);
         }
         self.slot.set_state(State::Draining);
-        self.sample(now);
+        let sampled = self.sample(now);
         info!(
             self.log,
             "draining ({why}): {} connections, {:.1}s left",
@@ -68,9 +69,14 @@ impl Keeper {
             grace.as_secs_f64()
         );
         self.ending = Some(Ending::begin(grace, !self.last_call.is_empty(), now));
-        // It has accepted nothing that it was meant to keep.
-        if matches!(self.stage, Stage::Starting { .. }) {
-            self.stop(now);
+        if !matches!(self.stage, Stage::Starting { .. }) {
+            return;
+        }
+        // Its socket is shared: it may have accepted long before it counted as ready. Then it has its time, which
+        // the master gives to those that are ready only.
+        match sampled && self.books.open == 0 {
+            true => self.stop(now),
+            false => self.report(&Report::Ready),
         }
     }
 
@@ -80,21 +86,23 @@ impl Keeper {
         ending.hurry(now);
     }
 
-    /// Looks at what it has counted, and at its connections.
-    fn sample(&mut self, now: Moment) {
+    /// Looks at what it has counted, and at its connections; whether these could be seen.
+    fn sample(&mut self, now: Moment) -> bool {
         self.books.copy(&self.slot);
         let family = self.family();
         self.books.usage(&self.slot, family::usage(&family));
-        match self.books.sample(&self.slot, &self.sockets, &family, now) {
-            Ok(None) => {}
-            Ok(Some(hidden)) => {
-                if self.trouble.is_none() {
-                    warn!(self.log, "{hidden}");
-                    self.trouble = Some(hidden);
-                }
-            }
-            Err(e) => warn!(self.log, "can't count the program's connections: {e}"),
+        let hidden = match self.books.sample(&self.slot, &self.sockets, &family, now) {
+            Ok(hidden) => hidden,
+            Err(e) => Some(format!("its connections can't be counted: {e}")),
+        };
+        let Some(hidden) = hidden else {
+            self.troubles.clear(Kind::Uncounted);
+            return true;
+        };
+        if self.troubles.set(Kind::Uncounted, hidden.clone()) {
+            warn!(self.log, "{hidden}");
         }
+        false
     }
 
     pub(super) fn step_ending(&mut self, now: Moment) {
@@ -114,7 +122,7 @@ impl Keeper {
         if killed && now >= self.next_tick {
             self.kill_all();
         }
-        if self.ended.is_some() && self.family().is_empty() {
+        if self.ended.is_some() && self.is_alone() {
             self.listen_to_it(now);
             self.say_closed();
             self.leave = Some(0);
@@ -130,7 +138,7 @@ impl Keeper {
                 self.say_closed();
                 info!(self.log, "the program is asked to end ({name})"; "pid" => self.main);
                 for number in [signal, CONT] {
-                    if let Err(e) = process::kill(self.main, number) {
+                    if let Err(e) = self.main_fd.send_signal(number) {
                         error!(self.log, "can't signal the program: {e}"; "pid" => self.main);
                     }
                 }
@@ -153,12 +161,19 @@ impl Keeper {
         }
     }
 
-    /// The sockets that nobody else serves are served: what waits there is the master's to close.
+    /// The sockets that nobody else serves are served: what waits there is the master's to close, and if there is
+    /// no master, nobody's. Our copies would keep them open.
     fn say_closed(&mut self) {
-        if !self.last_call.is_empty() {
-            self.last_call.clear();
-            self.report(&Report::Closed { rites: None });
+        if self.mailbox.has_ended() {
+            self.sockets.iter_mut().for_each(|socket| socket.fd = None);
         }
+        if self.last_call.is_empty() {
+            return;
+        }
+        for place in std::mem::take(&mut self.last_call) {
+            self.sockets[place].fd = None;
+        }
+        self.report(&Report::Closed { rites: None });
     }
 
     fn tell_progress(&mut self, now: Moment) {

@@ -1,7 +1,8 @@
 //! The sockets of a program: what they are called, and what is seen of them.
 //!
 //! The keeper keeps a copy of each, to know it by its inode, to see what waits in it, and to make it
-//! listen again when a program has shut it down for all. Never: accepts.
+//! listen again when a program has shut it down for all. A copy that is kept keeps the socket open, so it goes as
+//! soon as nobody needs it. Never: accepts, changes a mode that others share.
 
 use super::readiness::Seen;
 use crate::config::{Address, Listen};
@@ -14,13 +15,16 @@ use std::os::fd::{AsFd, OwnedFd};
 
 #[derive(Debug)]
 pub struct Socket {
-    pub fd: OwnedFd,
+    /// `None` when it has been let go.
+    pub fd: Option<OwnedFd>,
     pub inode: u64,
     pub name: String,
     /// As a program would write it; the port is the real one.
     pub address: String,
     pub kind: Kind,
     backlog: u32,
+    /// It can't be made to listen again, which has been said.
+    lost: bool,
 }
 
 /// What connections of a socket are found by.
@@ -32,9 +36,8 @@ pub enum Kind {
 }
 
 impl Socket {
-    /// Takes an inherited socket, and sets the mode that the program expects.
-    pub fn new(fd: OwnedFd, listen: &Listen, nonblocking: bool) -> io::Result<Socket> {
-        listen::set_nonblocking(fd.as_fd(), nonblocking)?;
+    /// Takes an inherited socket.
+    pub fn new(fd: OwnedFd, listen: &Listen) -> io::Result<Socket> {
         let (address, kind) = match &listen.address {
             Address::Tcp(_) => {
                 let real = listen::local_address(fd.as_fd())?;
@@ -45,21 +48,26 @@ impl Socket {
             Address::Abstract(name) => (format!("@{name}"), Kind::Unix(UnixName::Abstract(name.clone()))),
         };
         let inode = onlooker::inode(fd.as_fd())?;
-        Ok(Socket { fd, inode, name: listen.name.clone(), address, kind, backlog: listen.backlog })
+        let (fd, name) = (Some(fd), listen.name.clone());
+        Ok(Socket { fd, inode, name, address, kind, backlog: listen.backlog, lost: false })
     }
 
     /// Whether connections wait in its queue; what can't be asked has none.
     pub fn has_waiting(&self) -> bool {
-        !matches!(self.kind, Kind::Udp) && listen::queue(self.fd.as_fd()).is_ok_and(|queue| queue.waiting > 0)
+        let Some(fd) = self.fd.as_ref().filter(|_| !matches!(self.kind, Kind::Udp)) else { return false };
+        listen::queue(fd.as_fd()).is_ok_and(|queue| queue.waiting > 0)
     }
 
-    /// A program can shut a socket down for everybody who has it. If that has happened: whether it
-    /// listens again.
-    pub fn revive(&self) -> Option<io::Result<()>> {
-        if matches!(self.kind, Kind::Udp) || listen::is_listening(self.fd.as_fd()).unwrap_or(true) {
+    /// A program can shut a socket down for everybody who has it. If that has happened, and it was not said
+    /// before: whether it listens again.
+    pub fn revive(&mut self) -> Option<io::Result<()>> {
+        let fd = self.fd.as_ref().filter(|_| !self.lost && !matches!(self.kind, Kind::Udp))?;
+        if listen::is_listening(fd.as_fd()).unwrap_or(true) {
             return None;
         }
-        Some(listen::listen_again(self.fd.as_fd(), self.backlog))
+        let revived = listen::listen_again(fd.as_fd(), self.backlog);
+        self.lost = revived.is_err();
+        Some(revived)
     }
 }
 

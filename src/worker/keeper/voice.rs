@@ -45,6 +45,8 @@ pub enum Heard {
     Newline,
     /// The descriptor for it was closed without one.
     NoNewline,
+    /// A notification that is none; why. Anybody may send some.
+    Nonsense(String),
     /// Something could not be read; why.
     Failed(String),
 }
@@ -116,7 +118,7 @@ impl Voice {
                     *more = false;
                     return;
                 }
-                Err(e) => heard.push(Heard::Failed(format!("a notification can't be read: {e}"))),
+                Err(e) => heard.push(Heard::Nonsense(format!("a notification can't be read: {e}"))),
             }
         }
     }

@@ -60,6 +60,70 @@ fn what_it_has_forked_ends_with_it_even_out_of_its_group() {
 }
 
 #[test]
+fn a_chain_of_forks_does_not_slip_away() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let config = Exec::new(&[]).service("drain = { grace = \"1s\" }");
+    let master = Master::start(&place, &config.text());
+    body(&master, "/chain");
+    master.cli(&["reload", "--drained"]).expect(0);
+    // What is left is looked for when all is over.
+    master.finish();
+}
+
+#[test]
+fn one_that_serves_before_it_counts_as_ready_is_taken_back_in_good_order() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let master = Master::start(&place, &Exec::new(&[]).workers(2).text());
+    master.expect_error("");
+    let config = Exec::new(&["die=1:2"]).workers(2).exec("ready = \"delay:20s\"");
+    place.config(&config.text());
+    let reload = master.begin(&["reload"]);
+    let starting = || master.workers("app").iter().filter(|w| w.state == "starting" && w.pid > 0).count();
+    wait_until("the new ones accept", SOON, || starting() == 2 && body(&master, "/").contains("gen=2"));
+    let clients: Vec<Conn> = (0..16)
+        .map(|_| {
+            let mut conn = Conn::open(&address(&master)).unwrap();
+            conn.ask("/sleep?3").unwrap();
+            conn
+        })
+        .collect();
+    reload.finish().expect(1);
+    let answers = clients.into_iter().filter_map(|mut conn| conn.receive().ok()).filter(|a| a.status == 200);
+    let by_new = answers.filter(|a| a.body.contains("gen=2 seat=0")).count();
+    assert!(by_new > 0, "the one that did not die has answered what it had taken");
+    wait_until("they are gone", SOON, || master.workers("app").iter().all(|w| w.generation == 1));
+    assert!(!master.log().contains("connections are cut off"), "{}", master.log());
+    master.finish();
+}
+
+#[test]
+fn a_listener_that_is_removed_refuses_clients_though_its_program_works_on() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let both = "{ address = \"127.0.0.1:0\", name = \"one\" }, { address = \"127.0.0.2:0\", name = \"two\" }";
+    let slow = Exec::new(&["slow=4"]);
+    let master = Master::start(&place, &slow.clone().listen(both).text());
+    let gone = master.address_of("two");
+    let old = program_of(&master);
+    place.config(&slow.listen("{ address = \"127.0.0.1:0\", name = \"one\" }").text());
+    master.cli(&["reload"]).expect(0);
+    master.wait_log("the program is asked to end");
+    wait_until("it is refused", Duration::from_secs(2), || {
+        std::net::TcpStream::connect(&gone).is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionRefused)
+    });
+    assert!(procs::runs(old), "while the old one works on");
+    master.finish();
+}
+
+#[test]
 fn a_queue_that_nobody_else_will_serve_is_served_before_it_is_asked_to_end() {
     if no_python() {
         return;

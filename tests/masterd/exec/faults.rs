@@ -137,7 +137,7 @@ fn one_that_lets_go_of_its_socket_is_replaced() {
     conn.ask("/close").unwrap();
     master.wait_log("the program has closed the socket of 127.0.0.1:");
     wait_until("both serve", SOON, || master.service("app").workers_ready == 2);
-    assert_eq!(master.service("app").totals.deaths, 1);
+    wait_until("it is counted", SOON, || master.service("app").totals.deaths == 1);
     master.finish();
 }
 
@@ -199,6 +199,8 @@ fn another_file_in_its_place_is_noticed() {
     kill(program_of(&master), "KILL");
     let why = || master.workers("app").first().and_then(|w| w.why.clone()).unwrap_or_default();
     wait_until("it is shown", SOON, || why().contains("another file"));
+    wait_until("it is ready", SOON, || master.service("app").workers_ready == 1);
+    holds_for("it stays shown", Duration::from_millis(700), || why().contains("another file"));
     master.cli(&["reload", "--drained"]).expect(0);
     assert_eq!(master.workers("app")[0].why, None, "this generation began with it");
     master.finish();

@@ -12,6 +12,9 @@ Words, in any order: what it does before it serves, and how it ends.
     notify=TEXT           sends that to NOTIFY_SOCKET when it serves (before it waits, with `early`);
                           \\n separates lines, %PID% is its own pid, %CHILD% that of its first child
     newline=FD            writes a newline there when it serves
+    shut=FD               closes that descriptor
+    alive=SECONDS         says WATCHDOG=1 that often, from the beginning
+    die=SEAT:SECONDS      ends with status 9 so long after its start, if it has that seat
     fd=FD udp             the socket, if LISTEN_FDS does not tell; one for datagrams
     deaf                  never waits on its socket
     ignore                ignores TERM
@@ -20,7 +23,7 @@ Words, in any order: what it does before it serves, and how it ends.
     slot                  counts requests in its slot
 
 Paths that make it do something: /env /fds /pid /sleep?S /exit?N /stop /close /shutdown /leak?N /flood?BYTES
-/notify?TEXT /fork /unlink?PATH
+/notify?TEXT /fork /chain /unlink?PATH
 """
 import mmap
 import os
@@ -102,6 +105,13 @@ def act(path, query, listeners):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(600)
         os._exit(0)
+    if path == "/chain" and os.fork() == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        # Each one lives shorter than a look around takes.
+        for _ in range(5000):
+            if os.fork() != 0:
+                os._exit(0)
+        os._exit(0)
     if path == "/unlink":
         os.unlink(query)
     return f"pid={os.getpid()} gen={os.environ.get('GENERATION', '?')} seat={os.environ.get('SEAT', '?')} mark=a"
@@ -158,10 +168,21 @@ def serve(listeners):
                 continue
             client.setblocking(True)
             threading.Thread(target=conversation, args=(client, listeners), daemon=True).start()
+    for listener in listeners:
+        listener.close()
     end = time.monotonic() + float(ASKED.get("slow", "0"))
     while time.monotonic() < end or OPEN[0] and "slow" not in ASKED and time.monotonic() < end + 10:
         time.sleep(0.01)
     os._exit(0)
+
+
+def every(seconds, act):
+    def go():
+        while True:
+            time.sleep(seconds)
+            act()
+
+    threading.Thread(target=go, daemon=True).start()
 
 
 def ready():
@@ -189,6 +210,13 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     else:
         signal.signal(signal.SIGTERM, lambda *_: ENDING.set())
+    if "shut" in ASKED:
+        os.close(int(ASKED["shut"]))
+    if "alive" in ASKED:
+        every(float(ASKED["alive"]), lambda: notify("WATCHDOG=1"))
+    seat, _, seconds = ASKED.get("die", "").partition(":")
+    if seat and seat == os.environ.get("SEAT"):
+        every(float(seconds), lambda: os._exit(9))
     if "early" in ASKED:
         ready()
     time.sleep(float(ASKED.get("wait", "0")))

@@ -101,8 +101,9 @@ fn nobody_speaks_for_another_and_no_strange_process_can_be_named() {
     let said = place.run(&["-c", "masterd.toml"]).expect(1).stderr;
     assert!(said.contains("has not said READY=1"), "{said}");
     let strange = format!("notify=MAINPID={}\\nREADY=1", std::process::id());
-    let master = Master::start(&place, &Exec::new(&[&strange]).exec("ready = \"notify\"").text());
-    master.wait_log("which is none of its: ignored");
+    let config = Exec::new(&[&strange]).exec("ready = \"notify\"").master("log = { level = \"debug\" }");
+    let master = Master::start(&place, &config.text());
+    master.wait_log("is none of its group");
     assert_ne!(program_of(&master).unsigned_abs(), std::process::id());
     master.finish();
 }
@@ -121,6 +122,33 @@ fn one_that_falls_silent_on_its_watchdog_is_replaced() {
     wait_until("it is replaced", SOON, || master.ready_pids("app").first().is_some_and(|pid| *pid != first));
     master.wait_log("the program has not said WATCHDOG=1 for 1s");
     master.finish();
+}
+
+#[test]
+fn the_watchdog_begins_when_it_is_ready() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let config = Exec::new(&["alive=0.3", "wait=1.6"]).exec("watchdog = \"1s\"");
+    let master = Master::start(&place, &config.text());
+    let pid = program_of(&master);
+    holds_for("it lives", Duration::from_millis(1500), || procs::runs(pid));
+    assert_eq!(master.service("app").totals.deaths, 0);
+    master.finish();
+}
+
+#[test]
+fn one_that_can_not_say_it_any_more_is_not_waited_for() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    place.config(&Exec::new(&["shut={ready_fd}"]).exec("ready = \"fd\"").text());
+    let begun = std::time::Instant::now();
+    let said = place.run(&["-c", "masterd.toml"]).expect(1).stderr;
+    assert!(said.contains("closed {ready_fd} without a newline"), "{said}");
+    assert!(begun.elapsed() < Duration::from_secs(15));
 }
 
 #[test]

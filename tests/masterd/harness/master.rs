@@ -358,7 +358,7 @@ impl Master {
     /// Living processes of the master's group, and those of its programs.
     pub fn left(&self) -> Vec<procs::Proc> {
         let mut left = procs::living(self.group, self.pid);
-        left.extend(procs::at_home(&self.dir));
+        left.extend(procs::kept(&self.dir));
         left
     }
 

@@ -51,11 +51,15 @@ pub fn living(group: i32, leader: i32) -> Vec<Proc> {
     found
 }
 
-/// Living processes that are at home in a folder: a program's keeper leads a session of its own, so no group
+/// Living keepers and programs that are at home in a folder: a keeper leads a session of its own, so no group
 /// has them all.
-pub fn at_home(folder: &std::path::Path) -> Vec<Proc> {
+pub fn kept(folder: &std::path::Path) -> Vec<Proc> {
     let here = |p: &Proc| fs::read_link(format!("/proc/{}/cwd", p.pid)).is_ok_and(|cwd| cwd == folder);
-    all(|p| p.state != 'Z' && here(p))
+    let program = |p: &Proc| {
+        let environment = fs::read(format!("/proc/{}/environ", p.pid)).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|entry| entry.starts_with(b"MASTERD_SLOT_FD="))
+    };
+    all(|p| p.state != 'Z' && here(p) && (program(p) || title(p.pid).starts_with("masterd: keeper")))
 }
 
 /// Children of `parent` that have ended and were not reaped.
