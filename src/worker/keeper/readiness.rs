@@ -10,8 +10,8 @@ use std::time::Duration;
 
 /// Alive this long counts as ready where it can't be seen whether a program accepts.
 const IN_DOUBT: Duration = Duration::from_secs(1);
-/// It must be seen to wait for so long: one that goes into the background leaves its keeper right after it has
-/// forked the process that waits.
+/// It must be there for so long after it was seen to wait: one that goes into the background leaves its keeper right
+/// after it has forked the process that waits.
 const STEADY: Duration = Duration::from_millis(50);
 
 /// What is seen of one socket.
@@ -40,13 +40,16 @@ pub struct Judge {
     how: Readiness,
     started: Moment,
     said: Option<Moment>,
-    /// Since when every socket is seen to be waited on.
+    /// Of each socket, whether somebody was seen to wait on it. Whoever serves already is seen at work more often than
+    /// waiting: once is enough, as long as the socket is held.
+    waited: Vec<bool>,
+    /// Since when that is so of all.
     steady: Option<Moment>,
 }
 
 impl Judge {
     pub fn new(how: Readiness, started: Moment) -> Judge {
-        Judge { how, started, said: None, steady: None }
+        Judge { how, started, said: None, waited: Vec::new(), steady: None }
     }
 
     /// It has said READY=1, or written its newline.
@@ -91,12 +94,18 @@ impl Judge {
     }
 
     fn accepts(&mut self, seen: &[(String, Seen)], since: Moment, now: Moment, but: &str) -> Verdict {
-        for (address, seen) in seen {
-            let missing = match seen {
-                Seen::Nobody => format!("none of its processes holds the socket of {address}"),
-                Seen::Held => format!("none of its processes waits for connections on {address}"),
-                Seen::Waiting | Seen::Hidden(_) => continue,
+        self.waited.resize(seen.len(), false);
+        let mut missing = None;
+        for ((address, seen), waited) in seen.iter().zip(&mut self.waited) {
+            *waited = *seen == Seen::Waiting || *waited && *seen == Seen::Held;
+            let what = match seen {
+                Seen::Nobody => "holds the socket of",
+                Seen::Held if !*waited => "waits for connections on",
+                Seen::Held | Seen::Waiting | Seen::Hidden(_) => continue,
             };
+            missing.get_or_insert_with(|| format!("none of its processes {what} {address}"));
+        }
+        if let Some(missing) = missing {
             self.steady = None;
             return Verdict::NotYet(format!("{but}{missing}"));
         }
@@ -142,9 +151,23 @@ mod tests {
         assert_eq!(judge.due(), Some(at(51)));
         assert_eq!(judge.judge(&both, at(51)), Verdict::Ready(None));
         for other in [Seen::Held, Seen::Nobody] {
+            let mut judge = Judge::new(Readiness::Accepting, at(0));
             let verdict = judge.judge(&seen(&[Seen::Waiting, other]), at(60_000));
             let Verdict::NotYet(why) = verdict else { panic!("{verdict:?}") };
             assert!(why.contains("127.0.0.1:80"), "{why}");
+        }
+    }
+
+    #[test]
+    fn whoever_serves_already_need_not_be_seen_to_wait_all_the_time() {
+        let mut judge = Judge::new(Readiness::Accepting, at(0));
+        assert!(!ready(&judge.judge(&seen(&[Seen::Waiting, Seen::Held]), at(1))));
+        assert!(!ready(&judge.judge(&seen(&[Seen::Held, Seen::Waiting]), at(200))), "both since now only");
+        assert!(ready(&judge.judge(&seen(&[Seen::Held, Seen::Held]), at(250))));
+        let mut judge = Judge::new(Readiness::Accepting, at(0));
+        judge.judge(&seen(&[Seen::Waiting]), at(1));
+        for (other, ms) in [(Seen::Nobody, 20), (Seen::Held, 100), (Seen::Held, 200)] {
+            assert!(!ready(&judge.judge(&seen(&[other]), at(ms))), "it had let go of it");
         }
     }
 
