@@ -28,6 +28,8 @@ struct Case {
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/examples/programs");
 /// What the examples listen on.
 const ADDRESS: (&str, &str) = ("127.0.0.1", "8080");
+/// What the stand-in for a server behind one of them listens on.
+const BEHIND: &str = "127.0.0.1:9001";
 /// Where the example in Rust is built, as its config has it, and as `test` can look for it.
 const BUILT: &str = "../../../../target/debug/examples/listenfd";
 /// A later answer is a loss.
@@ -182,6 +184,7 @@ impl Stage {
             copy(folder, place.dir(), &port);
         }
         let text = fs::read_to_string(&config).expect("read an example");
+        let text = text.replace(BEHIND, &format!("127.0.0.1:{}", free_port()));
         let text = format!("[master]\ncontrol_socket = \"c.sock\"\n{}", touched(&text, &port));
         place.config(&text.replace(BUILT, &built()));
         // Whatever Python a script of that name begins with: the one that was asked.
