@@ -23,6 +23,8 @@ pub struct Socket {
     pub address: String,
     pub kind: Kind,
     backlog: u32,
+    /// How long its queue may become, as the kernel has made it of the backlog; 0 where it does not tell.
+    limit: u32,
     /// It can't be made to listen again, which has been said.
     lost: bool,
 }
@@ -48,8 +50,9 @@ impl Socket {
             Address::Abstract(name) => (format!("@{name}"), Kind::Unix(UnixName::Abstract(name.clone()))),
         };
         let inode = onlooker::inode(fd.as_fd())?;
-        let (fd, name) = (Some(fd), listen.name.clone());
-        Ok(Socket { fd, inode, name, address, kind, backlog: listen.backlog, lost: false })
+        let limit = listen::queue(fd.as_fd()).unwrap_or_default().limit;
+        let (fd, name, backlog) = (Some(fd), listen.name.clone(), listen.backlog);
+        Ok(Socket { fd, inode, name, address, kind, backlog, limit, lost: false })
     }
 
     /// Whether connections wait in its queue; what can't be asked has none.
@@ -63,6 +66,10 @@ impl Socket {
     pub fn revive(&mut self) -> Option<io::Result<()>> {
         let fd = self.fd.as_ref().filter(|_| !self.lost && !matches!(self.kind, Kind::Udp))?;
         if listen::is_listening(fd.as_fd()).unwrap_or(true) {
+            // listen(2), which many programs call on what they inherit, changes the queue of all who share it.
+            if listen::queue(fd.as_fd()).is_ok_and(|queue| queue.limit != self.limit) {
+                return listen::listen_again(fd.as_fd(), self.backlog).err().map(Err);
+            }
             return None;
         }
         let revived = listen::listen_again(fd.as_fd(), self.backlog);

@@ -158,6 +158,22 @@ fn a_socket_that_was_shut_down_for_all_listens_again() {
 }
 
 #[test]
+fn a_queue_that_a_program_has_made_shorter_has_its_length_again() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let listen = "{ address = \"127.0.0.1:0\", backlog = 300 }";
+    let master = Master::start(&place, &Exec::new(&[]).listen(listen).text());
+    let limit = || master.service("app").listeners[0].queue_limit;
+    let before = limit();
+    assert!(before > 1);
+    body(&master, "/listen?1");
+    wait_until("it is as before", SOON, || limit() == before);
+    master.finish();
+}
+
+#[test]
 fn one_that_is_stopped_says_so_and_goes_on() {
     if no_python() {
         return;

@@ -23,7 +23,7 @@ Words, in any order: what it does before it serves, and how it ends.
     slot                  counts requests in its slot
 
 Paths that make it do something: /env /fds /pid /sleep?S /exit?N /stop /close /shutdown /leak?N /flood?BYTES
-/notify?TEXT /fork /chain /unlink?PATH
+/listen?BACKLOG /notify?TEXT /fork /chain /unlink?PATH
 """
 import mmap
 import os
@@ -88,6 +88,8 @@ def act(path, query, listeners):
             os.close(listener.fileno())
             listener.detach()
         threading.Event().wait()
+    if path == "/listen":
+        listeners[0].listen(int(query))
     if path == "/shutdown":
         listeners[0].shutdown(socket.SHUT_RDWR)
     if path == "/leak":
