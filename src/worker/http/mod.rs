@@ -61,7 +61,9 @@ impl Http {
         let mut builder = Builder::new();
         // Small answers in one piece are a little cheaper than a gathered write. Flushes are not
         // put off for pipelining: hyper would withhold an answer while half a next head is there.
-        builder.writev(false).max_buf_size(config.max_header_size.max(HYPER_BUFFER));
+        // Nothing is read while a request is open but its body: what else would be found there waits, and the buffer
+        // that the head stands in is free again when hyper reads on.
+        builder.writev(false).half_close(true).max_buf_size(config.max_header_size.max(HYPER_BUFFER));
         if config.max_headers != HYPER_HEADERS {
             builder.max_headers(config.max_headers);
         }

@@ -46,7 +46,7 @@ impl Reply {
             && status != StatusCode::SWITCHING_PROTOCOLS
         {
             // More input that is here already is answered first: it was sent before the client could know.
-            if talk.shared.draining.get() && talk.quiet.get() {
+            if talk.shared.draining.get() && talk.is_quiet() {
                 talk.we_close.set(true);
             }
             if talk.we_close.get() {

@@ -138,7 +138,7 @@ impl Serve {
         }
         let unread = !rest.is_empty();
         // Quiet tells nothing of an HTTP/2 client: it may have a word to say about anything.
-        let quiet = self.talk.quiet.get() && !self.talk.is_multiplexed();
+        let quiet = !self.talk.is_multiplexed() && self.talk.is_quiet();
         let ended_by_client = self.talk.io.at_eof() || quiet;
         if self.talk.we_close.get() || unread || !ended_by_client { Ended::Linger } else { Ended::Over }
     }

@@ -65,7 +65,7 @@ impl Read for Stream {
                 }
                 Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
                 Poll::Pending => {
-                    talk.quiet.set(true);
+                    talk.hears_nothing();
                     Poll::Pending
                 }
             };

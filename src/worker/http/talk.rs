@@ -15,6 +15,7 @@ use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{ACTIVE, Doing, ERRORS, IDLE, IN_FLIGHT, REQUESTS};
 use crate::scoreboard::slot::Row;
 use crate::sys::clock;
+use crate::sys::net;
 use crate::worker::near::{Kept, Near};
 use crate::worker::shared::Shared;
 use crate::worker::who::Ends;
@@ -62,8 +63,8 @@ pub struct Talk {
     wanted: Cell<Moment>,
     /// hyper holds the answer's body.
     pub body_out: Cell<bool>,
-    /// Since the request was handed over, hyper has looked for more input and found none.
-    pub quiet: Cell<bool>,
+    /// hyper has looked for more input since the request was handed over, and found none.
+    quiet: Cell<bool>,
     /// Everything is answered and flushed.
     pub idle: Cell<bool>,
     /// Our answer said `Connection: close`, or part of a request stays unread.
@@ -153,6 +154,21 @@ impl Talk {
             self.shared.slot.sub(IDLE, 1);
         }
         was_warm
+    }
+
+    /// Since the request was handed over nothing more has come in, but perhaps the client's end.
+    pub fn is_quiet(&self) -> bool {
+        if self.quiet.get() || self.intake.has_ahead() {
+            return self.quiet.get();
+        }
+        // Within TLS what waits may be anything.
+        let is_end = || !self.io.is_encrypted() && !matches!(net::peek(self.io.as_fd(), &mut [0]), Ok(1..));
+        !self.io.may_read() || is_end()
+    }
+
+    /// hyper looks for input and finds none.
+    pub fn hears_nothing(&self) {
+        self.quiet.set(true);
     }
 
     /// Bytes have come in; to be told before hyper has them.
