@@ -57,7 +57,10 @@ impl App {
         let shared = exchange.shared();
         let delay = match action {
             Some(Action::Proxy(proxy)) => {
-                return Coming::Later(Box::pin(proxy.clone().forward(exchange.clone(), request)));
+                return match proxy.forward(exchange, request) {
+                    Ok(reply) => Coming::Later(Box::pin(reply)),
+                    Err((status, why)) => Coming::Now(Reply::Text(status, why.into())),
+                };
             }
             Some(Action::Respond(canned)) => canned.delay,
             _ => Duration::ZERO,

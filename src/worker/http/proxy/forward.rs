@@ -4,6 +4,7 @@
 //! hyper frames each hop by itself, from a length that was checked here, or in chunks.
 //! Never: lets a head through that another parser could read in another way.
 
+use super::fields::Fields;
 use crate::sys::net::Peer;
 use bytes::Bytes;
 use hyper::header::{
@@ -66,7 +67,8 @@ impl Known {
         let value = |text: String| HeaderValue::from_maybe_shared(Bytes::from(text));
         let nothing = || HeaderValue::from_static("");
         Known {
-            host: host.cloned(),
+            // A copy: a reference would hold all that was read with it for as long as the connection lives.
+            host: host.and_then(|host| HeaderValue::from_bytes(host.as_bytes()).ok()),
             address: value(address).unwrap_or_else(|_| nothing()),
             forwarded: value(element).unwrap_or_else(|_| nothing()),
         }
@@ -80,24 +82,27 @@ impl Client<'_> {
 }
 
 /// Whether a request asks for a WebSocket (RFC 6455, 4.1; HTTP/1.1 only).
-pub fn wants_websocket(parts: &request::Parts) -> bool {
+fn wants_websocket(parts: &request::Parts) -> bool {
     parts.version == Version::HTTP_11
         && parts.method == Method::GET
         && names_token(&parts.headers, &CONNECTION, "upgrade")
         && is_single(&parts.headers, &UPGRADE, b"websocket")
 }
 
-/// Makes a client's head one for the upstream. `http2` is the upstream's protocol.
-pub fn request(parts: &mut request::Parts, client: Client<'_>, http2: bool) -> Result<(), Refusal> {
-    framing(parts)?;
-    expectation(&mut parts.headers)?;
-    let websocket = !http2 && wants_websocket(parts);
-    let trailers = names_token(&parts.headers, &TE, "trailers");
+/// Makes a client's head one for the upstream; true if it asks for a WebSocket and may. `http2` is the upstream's protocol.
+pub fn request(parts: &mut request::Parts, client: Client<'_>, http2: bool) -> Result<bool, Refusal> {
+    let fields = Fields::of(&parts.headers);
+    framing(&mut parts.headers, fields)?;
+    if fields.has(Fields::EXPECT) {
+        expectation(&mut parts.headers)?;
+    }
+    let websocket = !http2 && fields.has(Fields::UPGRADE) && wants_websocket(parts);
+    let trailers = fields.has(Fields::TE) && names_token(&parts.headers, &TE, "trailers");
     let host = host(parts)?;
     if parts.version == Version::HTTP_2 {
         one_cookie(&mut parts.headers);
     }
-    drop_hop_by_hop(&mut parts.headers);
+    drop_hop_by_hop(&mut parts.headers, fields);
     if websocket {
         parts.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -107,30 +112,33 @@ pub fn request(parts: &mut request::Parts, client: Client<'_>, http2: bool) -> R
             parts.headers.insert(CONNECTION, HeaderValue::from_static("te"));
         }
     }
-    say_who(&mut parts.headers, client, host.as_ref());
-    target(parts, host, http2)
+    say_who(&mut parts.headers, fields, client, host.as_ref());
+    target(parts, host, http2)?;
+    Ok(websocket)
 }
 
 /// The lengths and codings that a request's body may be framed by.
-fn framing(parts: &mut request::Parts) -> Result<(), Refusal> {
-    let headers = &mut parts.headers;
+fn framing(headers: &mut HeaderMap, fields: Fields) -> Result<(), Refusal> {
     let refused = |why| Err((StatusCode::BAD_REQUEST, why));
-    if headers.contains_key(TRANSFER_ENCODING) {
-        if headers.contains_key(CONTENT_LENGTH) {
+    if fields.has(Fields::TRANSFER_ENCODING) {
+        if fields.has(Fields::CONTENT_LENGTH) {
             return refused("both Content-Length and Transfer-Encoding\n");
         }
         if !is_single(headers, &TRANSFER_ENCODING, b"chunked") {
             return Err((StatusCode::NOT_IMPLEMENTED, "no Transfer-Encoding but chunked is understood\n"));
         }
     }
-    match one_length(headers) {
+    match one_length(headers, fields) {
         Ok(()) => Ok(()),
         Err(()) => refused("the Content-Length is no length\n"),
     }
 }
 
 /// Several equal lengths become one; anything but digits is an error.
-fn one_length(headers: &mut HeaderMap) -> Result<(), ()> {
+fn one_length(headers: &mut HeaderMap, fields: Fields) -> Result<(), ()> {
+    if !fields.has(Fields::CONTENT_LENGTH) {
+        return Ok(());
+    }
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
     let Some(first) = values.next() else { return Ok(()) };
     let digits = |value: &HeaderValue| {
@@ -154,12 +162,10 @@ fn one_length(headers: &mut HeaderMap) -> Result<(), ()> {
 
 /// hyper answers `100-continue` by itself when the body is first wanted.
 fn expectation(headers: &mut HeaderMap) -> Result<(), Refusal> {
-    if headers.contains_key(EXPECT) {
-        if !is_single(headers, &EXPECT, b"100-continue") {
-            return Err((StatusCode::EXPECTATION_FAILED, "no expectation but 100-continue can be met\n"));
-        }
-        headers.remove(EXPECT);
+    if !is_single(headers, &EXPECT, b"100-continue") {
+        return Err((StatusCode::EXPECTATION_FAILED, "no expectation but 100-continue can be met\n"));
     }
+    headers.remove(EXPECT);
     Ok(())
 }
 
@@ -181,42 +187,64 @@ fn host(parts: &request::Parts) -> Result<Option<HeaderValue>, Refusal> {
     }
 }
 
+/// The bytes that a name may be made of (RFC 3986, 3.2.2), as a table: each request's Host is held against it.
+static IN_NAMES: [bool; 256] = {
+    let (mut legal, mut byte) = ([false; 256], 0);
+    while byte < 256 {
+        let others = b"-._~%!$&'()*+;=";
+        let mut at = 0;
+        while at < others.len() {
+            legal[others[at] as usize] = true;
+            at += 1;
+        }
+        legal[byte] = legal[byte] || (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    legal
+};
+
 /// `host` or `host:port`, an IPv6 address in brackets (RFC 3986, 3.2.2), and nothing beside it.
 pub fn is_authority(host: &[u8]) -> bool {
-    let (name, port) = match (host.first(), host.iter().position(|b| *b == b']')) {
-        (Some(b'['), Some(end)) => (&host[1..end], &host[end + 1..]),
-        (Some(b'['), None) => return false,
-        _ => {
-            let colon = host.iter().position(|b| *b == b':').unwrap_or(host.len());
-            (&host[..colon], &host[colon..])
-        }
-    };
-    let port = match port {
+    let end = |of: u8| host.iter().position(|byte| *byte == of);
+    if host.first() == Some(&b'[') {
+        let Some(end) = end(b']') else { return false };
+        let is_address =
+            std::str::from_utf8(&host[1..end]).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
+        return is_address && is_port(&host[end + 1..]);
+    }
+    let (name, port) = host.split_at(end(b':').unwrap_or(host.len()));
+    is_name(name) && is_port(port)
+}
+
+fn is_name(name: &[u8]) -> bool {
+    let escaped = |rest: &[u8]| rest.len() > 1 && rest[..2].iter().all(u8::is_ascii_hexdigit);
+    let escapes = || name.split(|byte| *byte == b'%').skip(1).all(escaped);
+    let legal = !name.is_empty() && name.iter().all(|byte| IN_NAMES[usize::from(*byte)]);
+    legal && (!name.contains(&b'%') || escapes())
+}
+
+/// Nothing, or a colon and a number of sixteen bits, which may be left out.
+fn is_port(port: &[u8]) -> bool {
+    let digit = |number: u32, byte: &u8| Some(number * 10 + char::from(*byte).to_digit(10)?);
+    match port {
         [] => true,
         [b':', digits @ ..] => {
             digits.len() <= 5
-                && digits.iter().all(u8::is_ascii_digit)
-                && std::str::from_utf8(digits)
-                    .is_ok_and(|text| text.is_empty() || text.parse::<u16>().is_ok())
+                && digits.iter().try_fold(0, digit).is_some_and(|number| number <= u16::MAX.into())
         }
         _ => false,
-    };
-    let is_name = || {
-        let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte);
-        let escaped = |rest: &[u8]| rest.len() > 1 && rest[..2].iter().all(u8::is_ascii_hexdigit);
-        let escapes = name.split(|byte| *byte == b'%').skip(1).all(escaped);
-        !name.is_empty() && name.iter().all(legal) && escapes
-    };
-    let is_address = || std::str::from_utf8(name).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok());
-    port && if host.first() == Some(&b'[') { is_address() } else { is_name() }
+    }
 }
 
 /// Drops what concerns one hop only: what `Connection` names, and what everybody knows.
-fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
+fn drop_hop_by_hop(headers: &mut HeaderMap, fields: Fields) {
+    if fields.has(Fields::CONNECTION) {
         let mut named = Vec::new();
         for value in headers.get_all(CONNECTION) {
-            named.extend(tokens(value).filter_map(|token| HeaderName::from_bytes(token).ok()));
+            // Nearly always that is all it says, and it goes anyway.
+            if !value.as_bytes().eq_ignore_ascii_case(b"keep-alive") {
+                named.extend(tokens(value).filter_map(|token| HeaderName::from_bytes(token).ok()));
+            }
         }
         // A client can't have dropped what the message needs to be understood.
         for name in named.into_iter().filter(|name| *name != HOST && *name != CONTENT_LENGTH) {
@@ -224,7 +252,14 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(CONNECTION);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &TE, &TRANSFER_ENCODING, &UPGRADE] {
+    let everywhere = [
+        (Fields::KEEP_ALIVE, &KEEP_ALIVE),
+        (Fields::PROXY_CONNECTION, &PROXY_CONNECTION),
+        (Fields::TE, &TE),
+        (Fields::TRANSFER_ENCODING, &TRANSFER_ENCODING),
+        (Fields::UPGRADE, &UPGRADE),
+    ];
+    for (_, name) in everywhere.into_iter().filter(|(field, _)| fields.has(*field)) {
         headers.remove(name);
     }
 }
@@ -242,23 +277,23 @@ fn one_cookie(headers: &mut HeaderMap) {
 }
 
 /// `X-Forwarded-*` and `Forwarded` (RFC 7239): the client's address behind those that others have noted.
-fn say_who(headers: &mut HeaderMap, client: Client<'_>, host: Option<&HeaderValue>) {
+fn say_who(headers: &mut HeaderMap, fields: Fields, client: Client<'_>, host: Option<&HeaderValue>) {
     let mut known = client.known.borrow_mut();
     let known = match &mut *known {
         Some(known) if known.host.as_ref() == host => known,
         other => other.insert(Known::new(client, host)),
     };
-    append(headers, &X_FORWARDED_FOR, &known.address);
-    append(headers, &FORWARDED, &known.forwarded);
+    append(headers, &X_FORWARDED_FOR, &known.address, fields.has(Fields::X_FORWARDED_FOR));
+    append(headers, &FORWARDED, &known.forwarded, fields.has(Fields::FORWARDED));
     headers.insert(X_FORWARDED_PROTO.clone(), HeaderValue::from_static(client.proto()));
     if let Some(host) = host {
         headers.insert(X_FORWARDED_HOST.clone(), host.clone());
     }
 }
 
-/// Adds one element to a list, in one line.
-fn append(headers: &mut HeaderMap, name: &HeaderName, element: &HeaderValue) {
-    if !headers.contains_key(name) {
+/// Adds one element to a list, in one line. `begun` if there may be one already.
+fn append(headers: &mut HeaderMap, name: &HeaderName, element: &HeaderValue, begun: bool) {
+    if !begun {
         headers.insert(name.clone(), element.clone());
         return;
     }
@@ -276,6 +311,14 @@ fn append(headers: &mut HeaderMap, name: &HeaderName, element: &HeaderValue) {
 /// The target as the upstream is to see it: origin-form, or all of it for HTTP/2.
 fn target(parts: &mut request::Parts, host: Option<HeaderValue>, http2: bool) -> Result<(), Refusal> {
     let refused = || (StatusCode::BAD_REQUEST, "the target can't be passed on\n");
+    if !http2 && parts.uri.authority().is_none() && parts.uri.path_and_query().is_some() {
+        // As nearly every client says it: no authority but in a Host, which stays.
+        parts.version = Version::HTTP_11;
+        if host.is_none() {
+            parts.headers.insert(HOST, HeaderValue::from_static(""));
+        }
+        return Ok(());
+    }
     let path = parts.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
     if http2 {
         let authority = host.as_ref().and_then(|host| Authority::try_from(host.as_bytes()).ok());
@@ -295,17 +338,20 @@ fn target(parts: &mut request::Parts, host: Option<HeaderValue>, http2: bool) ->
 
 /// Makes an upstream's head one for the client, or says what is wrong with it.
 pub fn response(status: StatusCode, version: Version, headers: &mut HeaderMap) -> Result<(), &'static str> {
-    if headers.contains_key(TRANSFER_ENCODING) {
-        if headers.contains_key(CONTENT_LENGTH) {
+    let fields = Fields::of(headers);
+    if fields.has(Fields::TRANSFER_ENCODING) {
+        if fields.has(Fields::CONTENT_LENGTH) {
             return Err("its answer has both Content-Length and Transfer-Encoding");
         }
         if version != Version::HTTP_11 || !is_single(headers, &TRANSFER_ENCODING, b"chunked") {
             return Err("its answer has a Transfer-Encoding that is not chunked");
         }
     }
-    one_length(headers).map_err(|()| "its answer has a Content-Length that is none")?;
-    drop_hop_by_hop(headers);
-    headers.remove(PROXY_AUTHENTICATE);
+    one_length(headers, fields).map_err(|()| "its answer has a Content-Length that is none")?;
+    drop_hop_by_hop(headers, fields);
+    if fields.has(Fields::PROXY_AUTHENTICATE) {
+        headers.remove(PROXY_AUTHENTICATE);
+    }
     if status == StatusCode::NO_CONTENT {
         // RFC 9110, 8.6: a 204 has none, whatever it says.
         headers.remove(CONTENT_LENGTH);
@@ -315,7 +361,7 @@ pub fn response(status: StatusCode, version: Version, headers: &mut HeaderMap) -
 
 /// Makes the head of a 101 one for the client.
 pub fn switched(headers: &mut HeaderMap) {
-    drop_hop_by_hop(headers);
+    drop_hop_by_hop(headers, Fields::of(headers));
     headers.remove(CONTENT_LENGTH);
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -323,7 +369,7 @@ pub fn switched(headers: &mut HeaderMap) {
 
 /// Trailers without what only a head may say (RFC 9110, 6.5.1).
 pub fn trailers(headers: &mut HeaderMap) {
-    drop_hop_by_hop(headers);
+    drop_hop_by_hop(headers, Fields::of(headers));
     let forbidden = [
         HOST,
         CONTENT_LENGTH,
@@ -364,4 +410,33 @@ fn is_single(headers: &HeaderMap, name: &HeaderName, wanted: &[u8]) -> bool {
     let mut values = headers.get_all(name).iter();
     values.next().is_some_and(|value| value.as_bytes().trim_ascii().eq_ignore_ascii_case(wanted))
         && values.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn authorities_are_told_from_what_is_none() {
+        for host in [
+            "a",
+            "A-1.example:80",
+            "a:",
+            "a:65535",
+            "a:00080",
+            "1.2.3.4",
+            "[::1]",
+            "[::1]:443",
+            "a%2fb",
+            "~!$&'()*+,;=_",
+        ] {
+            assert_eq!(is_authority(host.as_bytes()), !host.contains(','), "{host}");
+        }
+        for host in [
+            "", ":80", "a:65536", "a:000080", "a:8x", "a:+8", "a:b:1", "a b", "a/b", "a@b", "a%", "a%2",
+            "a%2g", "[::1", "::1", "[a]", "[::1]x", "[]", "a]", "\u{e4}", "a\0",
+        ] {
+            assert!(!is_authority(host.as_bytes()), "{host:?}");
+        }
+    }
 }

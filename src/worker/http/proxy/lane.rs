@@ -44,7 +44,7 @@ impl Lane {
             .initial_connection_window_size(WINDOW * 4)
             .max_send_buf_size(WINDOW as usize)
             .max_header_list_size(max_head);
-        let (sender, connection) = builder.handshake(Line::new(Rc::new(wire))).await?;
+        let (sender, connection) = builder.handshake(Line::new(Rc::new(wire), Rc::default())).await?;
         engine.spawn(Box::pin(async move {
             // How it ended is told to each request that was under way.
             let _ = connection.await;

@@ -5,7 +5,10 @@
 //! have acted on it is tried elsewhere; what it may have acted on only if the method is idempotent (RFC 9110, 9.2.2).
 //! Never: buffers a body, sends a request twice that may have had its effect.
 
+mod again;
+mod attempt;
 mod course;
+mod fields;
 pub mod forward;
 mod lane;
 mod link;
@@ -24,12 +27,13 @@ use crate::worker::engine::Handle;
 use crate::worker::engine::timers::Watch;
 use crate::worker::engine::wires::Wire;
 use crate::worker::upstream::{Client, Group, Index, NoConnection};
+use attempt::Failure;
 use bytes::Bytes;
 use course::{Course, is_idempotent};
+use forward::Refusal;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::Builder;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode, Version};
 use lane::Lane;
 use link::Link;
@@ -38,9 +42,8 @@ use relay::Relay;
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::Display;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
-use std::task::Poll;
 use std::time::Duration;
 use upload::{Tray, Upload};
 
@@ -84,19 +87,6 @@ struct Asked {
     version: Version,
 }
 
-/// Why an attempt gave no answer.
-enum Failure {
-    /// Nothing of the request has left.
-    Unsent(String, Box<Parts>),
-    /// The upstream says that it has not looked at it, and that it will not do so on this connection.
-    Untouched,
-    /// The upstream may have seen the request.
-    Lost(String),
-    Late(&'static str, Duration),
-    /// The client's own body was broken.
-    Client,
-}
-
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Proxy").field("group", &self.group).finish_non_exhaustive()
@@ -129,93 +119,123 @@ impl Proxy {
         proxy
     }
 
-    /// Answers a request by an upstream's answer.
-    pub async fn forward(self: Rc<Self>, exchange: Exchange, request: Request<Incoming>) -> Reply {
+    /// Answers a request by an upstream's answer, unless it can't be passed on.
+    pub fn forward(
+        self: &Rc<Self>,
+        exchange: &Exchange,
+        request: Request<Incoming>,
+    ) -> Result<impl Future<Output = Reply> + use<>, Refusal> {
         let (mut parts, body) = request.into_parts();
         parts.extensions.clear();
         let talk = exchange.talk();
-        let asked = Asked { websocket: forward::wants_websocket(&parts), version: parts.version };
+        let version = parts.version;
         let client =
             forward::Client { peer: talk.ends.peer, encrypted: talk.io.is_encrypted(), known: &talk.known };
-        if let Err((status, why)) = forward::request(&mut parts, client, self.http2) {
-            exchange.refuse_further();
-            return Reply::Text(status, why.into());
-        }
+        let asked = match forward::request(&mut parts, client, self.http2) {
+            Ok(websocket) => Asked { websocket, version },
+            Err(refusal) => {
+                exchange.refuse_further();
+                return Err(refusal);
+            }
+        };
         if !self.http2 && !body.is_end_stream() && body.size_hint().exact().is_none() {
             // hyper believes of some methods that they have no body unless they say so.
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         exchange.may_be_silent_for(self.idle_timeout);
         let tray = Tray::new(body, exchange.clone());
-        self.attempts(&exchange, parts, asked, &tray).await
+        // In a box: it is large, and passes through many hands.
+        let request = Box::new(Request::from_parts(parts, Upload::new(&tray)));
+        Ok(self.clone().attempts(exchange.clone(), request, asked, tray))
     }
 
     /// Tries one upstream after the other, as far as that can do no harm.
     async fn attempts(
-        self: &Rc<Self>,
-        exchange: &Exchange,
-        head: Parts,
+        self: Rc<Self>,
+        exchange: Exchange,
+        request: Box<Request<Upload>>,
         asked: Asked,
-        tray: &Rc<Tray>,
+        tray: Rc<Tray>,
     ) -> Reply {
-        let idempotent = is_idempotent(&head.method);
+        // From here on it is waited for only while the upstream takes it. Not sooner: hyper looks at once for what may have
+        // come with the head, and if that is the client's end, somebody has to want to hear of it.
+        exchange.body_wanted(false);
         let mut course = Course::new(self.retries);
-        let mut head = head;
+        let mut request = request;
         let began = self.engine.now();
         loop {
-            let mut link = match self.link(&mut course, exchange).await {
+            let mut link = match self.link(&mut course, &exchange).await {
                 Ok(link) => link,
                 Err(reply) => return reply,
             };
-            let spare = ((idempotent || self.http2) && !tray.begun.get()).then(|| head.clone());
-            let attempt = self.attempt(&mut link, head, tray).await;
+            let answer = link.try_send(*request);
+            let attempt = self.attempt(&mut link, answer, &tray).await;
             exchange.docket().upstream(self.group.name(link.server), self.engine.now().since(began));
             let failure = match attempt {
                 Ok(response) => {
                     self.group.succeeded(link.server);
-                    return self.pass_on(response, link, asked, exchange).await;
+                    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        let headers = response.into_parts().0.headers;
+                        return Box::pin(self.switch(headers, link, asked.websocket, &exchange)).await;
+                    }
+                    return self.pass_on(response, link, asked, &exchange);
                 }
                 Err(failure) => failure,
             };
-            let (server, used) = (link.server, link.used);
-            let spare = if tray.begun.get() { None } else { spare };
-            head = match (failure, spare) {
-                (Failure::Client, _) => return broken_body(exchange, tray.late.get()),
-                (Failure::Late(what, limit), _) => {
-                    let why = format!("{what} for {limit:?}");
-                    self.group.complain(server, &why);
-                    self.group.failed(server, &why);
-                    // Whoever comes next is to have another connection than this silent one.
-                    self.lanes.borrow_mut()[server] = None;
-                    return trouble(StatusCode::GATEWAY_TIMEOUT, &format!("the upstream was {why}"));
-                }
-                // Closed while it was idle, most likely: a connection of today tells.
-                (Failure::Unsent(_, head), _) if used => {
-                    course.fresh = true;
-                    *head
-                }
-                (Failure::Lost(_), Some(head)) if used && idempotent => {
-                    course.fresh = true;
-                    head
-                }
-                (Failure::Untouched, Some(head)) if course.turns_away(server, used, self.group.len()) => {
-                    self.lanes.borrow_mut()[server] = None;
-                    head
-                }
-                (Failure::Untouched, _) => {
-                    self.lanes.borrow_mut()[server] = None;
-                    self.group.complain(server, &"it takes no more requests on its connection");
-                    return trouble(StatusCode::BAD_GATEWAY, "the upstream did not take the request");
-                }
-                (Failure::Unsent(why, _) | Failure::Lost(why), spare) => {
-                    self.group.complain(server, &why);
-                    self.group.failed(server, &why);
-                    match spare {
-                        Some(head) if idempotent && course.goes_on(server, self.group.len()) => head,
-                        _ => return trouble(StatusCode::BAD_GATEWAY, &format!("the upstream {why}")),
-                    }
-                }
+            request = match self.after(failure, &mut link, &mut course, &exchange, &tray) {
+                Ok(request) => request,
+                Err(reply) => return *reply,
             };
+        }
+    }
+
+    /// What is sent next after an attempt that failed, or what the client is told.
+    fn after(
+        &self,
+        failure: Failure,
+        link: &mut Link,
+        course: &mut Course,
+        exchange: &Exchange,
+        tray: &Rc<Tray>,
+    ) -> Result<Box<Request<Upload>>, Box<Reply>> {
+        let (server, used) = (link.server, link.used);
+        let mut again = || if tray.begun.get() { None } else { link.again(tray).map(Box::new) };
+        let (why, again) = match failure {
+            Failure::Client => return Err(broken_body(exchange, tray.late.get()).into()),
+            Failure::Late(what, limit) => {
+                let why = format!("{what} for {limit:?}");
+                self.group.complain(server, &why);
+                self.group.failed(server, &why);
+                // Whoever comes next is to have another connection than this silent one.
+                self.lanes.borrow_mut()[server] = None;
+                return Err(trouble(StatusCode::GATEWAY_TIMEOUT, &format!("the upstream was {why}")).into());
+            }
+            Failure::Untouched => {
+                self.lanes.borrow_mut()[server] = None;
+                let turned = again().filter(|_| course.turns_away(server, used, self.group.len()));
+                return turned.ok_or_else(|| self.not_taken(server).into());
+            }
+            // Closed while it was idle, most likely: a connection of today tells.
+            Failure::Unsent(_, request) if used => {
+                course.fresh = true;
+                return Ok(request);
+            }
+            Failure::Unsent(why, request) => (why, Some(request)),
+            Failure::Lost(why) => (why, again()),
+        };
+        let again = again.filter(|request| is_idempotent(request.method()));
+        let again = match again {
+            Some(request) if used => {
+                course.fresh = true;
+                return Ok(request);
+            }
+            again => again,
+        };
+        self.group.complain(server, &why);
+        self.group.failed(server, &why);
+        match again {
+            Some(request) if course.goes_on(server, self.group.len()) => Ok(request),
+            _ => Err(trouble(StatusCode::BAD_GATEWAY, &format!("the upstream {why}")).into()),
         }
     }
 
@@ -260,60 +280,19 @@ impl Proxy {
     /// Puts HTTP on a new connection.
     async fn begin(&self, server: Index, wire: Wire) -> hyper::Result<Link> {
         if !self.http2 {
-            return Link::new(&self.builder, server, wire, self.engine.now()).await;
+            return Link::new(&self.builder, server, wire, self.silence()).await;
         }
         let lane = Lane::new(&self.engine, wire, BUFFER as u32).await?;
         self.lanes.borrow_mut()[server] = Some(Lane { used: true, ..lane.clone() });
-        Ok(Link::shared(server, lane))
+        Ok(Link::shared(server, lane, self.silence()))
     }
 
-    /// Sends a request and waits for the head of its answer.
-    async fn attempt(
-        &self,
-        link: &mut Link,
-        head: Parts,
-        tray: &Rc<Tray>,
-    ) -> Result<Response<Incoming>, Failure> {
-        let mut answer = link.try_send(Request::from_parts(head, Upload::new(tray)));
-        let mut silence = Watch::new(&self.engine, self.read_timeout);
-        let mut stuck = Watch::new(&self.engine, self.write_timeout);
-        let mut sent = self.engine.now();
-        poll_fn(|cx| {
-            let uploading = !tray.ended.get();
-            // Its end shows in the answer, which says more.
-            let _ = link.drive(cx);
-            if let Poll::Ready(end) = answer.as_mut().poll(cx) {
-                return Poll::Ready(end.map_err(|mut error| {
-                    let unsent = error.take_message();
-                    let why = if tray.broken.get() { None } else { Some(cause(error.error())) };
-                    match (unsent, why) {
-                        (_, None) => Failure::Client,
-                        (Some(request), Some(why)) => Failure::Unsent(why, Box::new(request.into_parts().0)),
-                        (None, _) if Lane::is_untouched(error.error()) => Failure::Untouched,
-                        (None, Some(why)) => Failure::Lost(why),
-                    }
-                }));
-            }
-            if let Some(since) = link.stuck_since()
-                && stuck.poll(cx, since).is_ready()
-            {
-                return Poll::Ready(Err(Failure::Late("not reading", self.write_timeout)));
-            }
-            if uploading {
-                // It was the client's turn, or the upstream takes what comes.
-                sent = self.engine.now();
-            }
-            let heard = link.last_read().unwrap_or(sent);
-            if silence.poll(cx, sent.max(heard)).is_ready() && tray.ended.get() {
-                return Poll::Ready(Err(Failure::Late("silent", self.read_timeout)));
-            }
-            Poll::Pending
-        })
-        .await
+    fn silence(&self) -> Watch {
+        Watch::new(&self.engine, self.read_timeout)
     }
 
     /// The upstream's answer as the client's.
-    async fn pass_on(
+    fn pass_on(
         self: &Rc<Self>,
         response: Response<Incoming>,
         link: Link,
@@ -321,9 +300,6 @@ impl Proxy {
         exchange: &Exchange,
     ) -> Reply {
         let (mut parts, incoming) = response.into_parts();
-        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-            return Box::pin(self.switch(parts.headers, link, asked.websocket, exchange)).await;
-        }
         if let Err(why) = forward::response(parts.status, parts.version, &mut parts.headers) {
             return self.not_understood(link.server, &why);
         }
@@ -371,6 +347,11 @@ impl Proxy {
         trouble(StatusCode::BAD_GATEWAY, &format!("the upstream is not understood: {why}"))
     }
 
+    fn not_taken(&self, server: Index) -> Reply {
+        self.group.complain(server, &"it takes no more requests on its connection");
+        trouble(StatusCode::BAD_GATEWAY, "the upstream did not take the request")
+    }
+
     fn unasked(&self, server: Index) -> Reply {
         let why = "it changed the protocol, and nobody had asked for that";
         self.group.complain(server, &why);
@@ -412,19 +393,6 @@ fn broken_body(exchange: &Exchange, late: bool) -> Reply {
         return trouble(StatusCode::REQUEST_TIMEOUT, "the request body took too long");
     }
     trouble(StatusCode::BAD_REQUEST, "the request body is broken")
-}
-
-/// What hyper says of a failed exchange, in words that follow "the upstream".
-fn cause(error: &hyper::Error) -> String {
-    if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
-        "closed the connection before its answer was complete".to_owned()
-    } else if error.is_parse_too_large() {
-        "answered with a head that is too large".to_owned()
-    } else if error.is_parse() {
-        format!("answered something that is no HTTP: {}", root(error))
-    } else {
-        format!("broke the connection: {}", root(error))
-    }
 }
 
 /// The innermost reason of an error.

@@ -45,7 +45,8 @@ impl Proxy {
     /// Keeps a connection whose answer has ended, if its request has, too, and there is room.
     pub(super) fn keep(&self, mut link: Link) {
         let kept = &mut self.idle.borrow_mut()[link.server];
-        if kept.len() < self.keep && link.is_fresh() {
+        // That it is free shows when the answer's end is read, nearly always; it is looked at when it is taken, too.
+        if kept.len() < self.keep && (link.is_free() || link.is_fresh()) {
             (link.used, link.idle_since) = (true, self.engine.now());
             kept.push(link);
         }
@@ -57,7 +58,7 @@ impl Proxy {
             && lane.is_open()
         {
             lane.used_at = self.engine.now();
-            return Some(Link::shared(server, lane.clone()));
+            return Some(Link::shared(server, lane.clone(), self.silence()));
         }
         let kept = &mut self.idle.borrow_mut()[server];
         while let Some(mut link) = kept.pop() {

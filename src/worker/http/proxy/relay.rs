@@ -76,6 +76,18 @@ impl Relay {
         }
     }
 
+    /// What has come of the body. What hyper has read with the head is here without another look at the socket.
+    fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let Some(link) = self.link.as_mut() else { return Pin::new(&mut self.incoming).poll_frame(cx) };
+        let here = Pin::new(&mut self.incoming).poll_frame(&mut link.listener(cx));
+        if here.is_ready() || link.is_shared() {
+            return here;
+        }
+        // Its end shows in the body, which says more.
+        let _ = link.drive(cx);
+        Pin::new(&mut self.incoming).poll_frame(&mut link.listener(cx))
+    }
+
     fn ended(&mut self) {
         if let Some(link) = self.link.take() {
             self.proxy.keep(link);
@@ -143,11 +155,7 @@ impl Body for Relay {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if let Some(link) = relay.link.as_mut() {
-            // Its end shows in the body, which says more.
-            let _ = link.drive(cx);
-        }
-        match Pin::new(&mut relay.incoming).poll_frame(cx) {
+        match relay.next(cx) {
             Poll::Pending => {
                 relay.pieces = 0;
                 relay.wait(cx)

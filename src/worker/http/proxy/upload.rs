@@ -32,7 +32,6 @@ pub struct Tray {
 impl Tray {
     pub fn new(body: Incoming, exchange: Exchange) -> Rc<Tray> {
         let ended = Cell::new(body.is_end_stream());
-        exchange.body_wanted(false);
         let (begun, broken, late) = (Cell::new(false), Cell::new(false), Cell::new(false));
         Rc::new(Tray { body: RefCell::new(body), exchange, begun, ended, broken, late })
     }
