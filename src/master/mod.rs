@@ -17,6 +17,7 @@ mod crew;
 mod handover;
 mod holders;
 mod inbox;
+mod modes;
 mod notes;
 mod outbox;
 mod progress;

@@ -6,6 +6,7 @@
 use super::access_logs;
 use super::aftermath;
 use super::holders::{Orphan, Rites};
+use super::modes;
 use super::notes;
 use super::spawn::{self, Birth};
 use super::turn::{Purpose, Shell, now};
@@ -140,6 +141,10 @@ fn try_open(shell: &mut Shell, plan: PlanId, seats: &[(ServiceName, u32)]) -> Re
     let log = changed.then(|| open_log(&config)).transpose().map_err(|e| format!("cannot {e}"))?;
     let access_logs = shell.access_logs.open(&config).map_err(|e| format!("cannot {e}"))?;
     shell.sockets.open(plan, &config, seats)?;
+    // Before its programs come up, which may fail for it.
+    for kept in shell.sockets.modes_kept(&shell.config, &config) {
+        slog::warn!(shell.log, "{}", kept);
+    }
     shell.access_logs.keep(access_logs);
     shell.next_log = log.map(|log| (plan, log));
     Ok(())
@@ -286,6 +291,11 @@ fn last_rites(shell: &mut Shell, orphan: Orphan, to: Option<WorkerId>) {
     let to = to.filter(|id| crew.handles.contains_key(id));
     let Rites { id, mut fds, listeners } = sockets.give_rites(&orphan, to);
     let Some(handle) = to.and_then(|id| crew.handles.get_mut(&id)) else { return };
+    if !handle.is_keeper()
+        && let Err(e) = modes::for_rites(&fds)
+    {
+        slog::warn!(log, "an orphaned listener may stay in blocking mode: {}", e; "pid" => handle.pid);
+    }
     let described = listeners.map(|all| shm::sealed_bytes("masterd-rites", &serde_json::to_vec(&all)?));
     let described: Option<OwnedFd> = match described.transpose() {
         Ok(described) => described,

@@ -5,9 +5,9 @@
 //! `exec` services have a spare name (`sys::socket_spare`) from which they are made again, looked after at
 //! every pulse and every death. The files of built-in services are nobody's to remove but the operator's.
 
-use super::sockets::{Socket, Sockets};
-use crate::config::{Address, Config, Listen};
-use crate::model::ServiceName;
+use super::sockets::{Key, Socket, Sockets};
+use crate::config::{Address, Config, Listen, Service};
+use crate::model::{PlanId, ServiceName};
 use crate::sys::listen::{self, FileId};
 use crate::sys::socket_spare;
 use std::io;
@@ -50,6 +50,23 @@ impl Sockets {
         socket.is_some_and(|s| s.file.is_none_or(|file| !listen::unix_is_ours(path, file)))
     }
 
+    /// A socket file that somebody removed is made anew for the next plan; until that is in force
+    /// the old socket goes on.
+    pub(super) fn replace_lost(
+        &mut self,
+        plan: Option<PlanId>,
+        service: &Service,
+        listen: &Listen,
+        key: &Key,
+    ) -> Result<(), String> {
+        let Some(plan) = plan.filter(|_| self.file_lost(&key.address)) else { return Ok(()) };
+        let (fd, file) = self.make(service, listen, key)?;
+        if let (Some(socket), Some(file)) = (self.all.get_mut(key), file) {
+            socket.anew = Some((plan, fd, file));
+        }
+        Ok(())
+    }
+
     /// Puts back the files that programs have removed: what there is to tell of it.
     pub fn restore_files(&mut self, config: &Config) -> Vec<Found> {
         let mut found = Vec::new();
@@ -87,7 +104,6 @@ fn put_back(path: &Path, file: FileId) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PlanId;
     use crate::sys::testing::Folder;
     use serde_json::{Value, json};
     use std::os::unix::net::UnixStream;

@@ -8,6 +8,7 @@
 //! Within a group sockets are closed from the highest place down, because the kernel moves the last
 //! member into the gap (and with it the meaning of the steering program's index).
 
+use super::modes;
 use super::socket_files::{guard, unlink};
 use crate::config::{Accept, Address, Config, Listen, Service};
 use crate::model::{PlanId, Seat, ServiceName, WorkerId};
@@ -130,8 +131,7 @@ impl Sockets {
             }
             return self.replace_lost(candidate, service, listen, key);
         }
-        let bound = self.bind(listen, key);
-        let (fd, file) = bound.map_err(|e| self.explain(service, &listen.address, &e))?;
+        let (fd, file) = self.make(service, listen, key)?;
         let socket = Socket {
             fd,
             service: ServiceName(service.name.clone()),
@@ -148,22 +148,18 @@ impl Sockets {
         Ok(())
     }
 
-    /// A socket file that somebody removed is made anew for the next plan; until that is in force
-    /// the old socket goes on.
-    fn replace_lost(
-        &mut self,
-        plan: Option<PlanId>,
+    /// Binds it for a service, in the mode that this one expects.
+    pub(super) fn make(
+        &self,
         service: &Service,
         listen: &Listen,
         key: &Key,
-    ) -> Result<(), String> {
-        let Some(plan) = plan.filter(|_| self.file_lost(&key.address)) else { return Ok(()) };
-        let bound = self.bind(listen, key);
-        let (fd, file) = bound.map_err(|e| self.explain(service, &listen.address, &e))?;
-        if let (Some(socket), Some(file)) = (self.all.get_mut(key), file) {
-            socket.anew = Some((plan, fd, file));
-        }
-        Ok(())
+    ) -> Result<(OwnedFd, Option<FileId>), String> {
+        let made = self.bind(listen, key).and_then(|(fd, file)| {
+            modes::at_birth(&fd, service)?;
+            Ok((fd, file))
+        });
+        made.map_err(|e| self.explain(service, &listen.address, &e))
     }
 
     fn bind(&self, listen: &Listen, key: &Key) -> io::Result<(OwnedFd, Option<FileId>)> {
@@ -435,6 +431,7 @@ fn keep(socket: &mut Socket, plan: PlanId, service: &Service, listen: &Listen, k
         let (address, name) = (&key.address, &service.name);
         failed.push(format!("listener {address} of service {name} keeps its old settings: {e}"));
     }
+    failed.extend(modes::at_adoption(&socket.fd, service, &key.address));
     failed.extend(guard(socket, &key.address, service.kind.exec().is_some()));
     failed
 }

@@ -257,6 +257,9 @@ fn pulse(shell: &mut Shell) {
     }
     if shell.next_pulse.is_some() {
         aftermath::restore_files(shell, None);
+        for failed in shell.sockets.mind_modes(&shell.config) {
+            slog::warn!(shell.log, "{}", failed);
+        }
         let event = inbox::pulse(shell);
         shell.queue.push_back(event);
     }

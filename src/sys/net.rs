@@ -26,7 +26,7 @@ pub enum Peer {
 ///
 /// Connections that failed while they waited (accept(2): ECONNABORTED, EPROTO, ENETDOWN and their
 /// kin) are passed over, each one used up. EMFILE, ENFILE, ENOBUFS and ENOMEM come back as they are.
-/// The listener must be non-blocking: those made by `listen` are.
+/// The listener must be non-blocking (`listen::is_nonblocking`), or this waits for the next connection.
 pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Peer)> {
     loop {
         match accept_once(fd) {

@@ -2,21 +2,26 @@
 //!
 //! A seat's own socket is watched edge-triggered and emptied, some connections a turn; a shared one
 //! is watched with EPOLLEXCLUSIVE and gives one connection per wake-up, so that idle siblings get
-//! theirs; a wake-up that came is never thrown away, since nobody else was woken for it. At the connection limit, or without descriptors, nothing is watched at all: the queue
+//! theirs; a wake-up that came is never thrown away, since nobody else was woken for it. At the connection
+//! limit, or without descriptors, nothing is watched at all: the queue
 //! waits in the kernel, and the master sees the flag in the slot and may send a sibling to help.
+//! One in blocking mode is not watched before that has changed.
 //! A listener on its *last call* is served until it has stayed empty, then closed and named to the caller.
 
+mod listener;
+
+use self::listener::{Listener, Mode, answer_for_wake_ups, free, take, unwatch, watch};
 use super::conns::{Conns, Source};
 use super::engine::reactor::Ready;
 use super::engine::slab::Slab;
 use crate::model::{Moment, Seat};
 use crate::scoreboard::layout::{FULL, NO_DESCRIPTORS};
 use crate::sys::connect::lacks_descriptors;
-use crate::sys::listen::unfence_accepted;
-use crate::sys::{net, poll};
+use crate::sys::listen;
+use crate::sys::net;
 use slog::{error, info, warn};
 use std::io::{self, ErrorKind};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// Connections taken from one listener before others get their turn.
@@ -26,6 +31,9 @@ const REST: Duration = Duration::from_millis(100);
 /// How long a TCP queue must stay empty before its listener is closed: half-open handshakes end meanwhile.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How often a listener is looked at that is in blocking mode.
+const LOOK: Duration = Duration::from_millis(50);
+
 /// Why a listener is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owner {
@@ -34,22 +42,6 @@ pub enum Owner {
     Rescue(Seat),
     /// Nobody else ever will.
     Rites(u64),
-}
-
-#[derive(Debug)]
-struct Listener {
-    fd: OwnedFd,
-    /// Its number in the reactor.
-    key: usize,
-    exclusive: bool,
-    tcp: bool,
-    owner: Owner,
-    /// Its place among the service's listeners.
-    index: usize,
-    /// Set for a last call: since when its queue has been empty.
-    empty_since: Option<Moment>,
-    /// There may be more to accept.
-    more: bool,
 }
 
 /// What is known of a listener that is to be served.
@@ -80,33 +72,32 @@ pub struct Acceptor {
     pause: Option<Pause>,
     /// The lack of descriptors has been logged; until the queue was emptied once.
     complained: bool,
+    /// When listeners in blocking mode are looked at next.
+    next_look: Moment,
 }
 
 /// How old an order for a last call can be when it is read, the worker being alive.
 const FENCED: Duration = Duration::from_secs(5);
 
-/// A connection whose handshake ended behind a fence has inherited it and would hear nothing more.
-fn free(connection: BorrowedFd<'_>) {
-    // It can fail only for a socket that is no TCP socket, and then nothing was inherited.
-    let _ = unfence_accepted(connection);
-}
-
 impl Acceptor {
     /// Accepts as long as fewer than `limit` connections are open, and on a last call fewer than `ceiling`.
     pub fn new(limit: usize, ceiling: usize) -> Acceptor {
         let limit = limit.min(ceiling);
-        Acceptor { listeners: Slab::default(), limit, ceiling, pause: None, complained: false }
+        let (pause, next_look) = (None, Moment::default());
+        Acceptor { listeners: Slab::default(), limit, ceiling, pause, complained: false, next_look }
     }
 
     /// Begins to serve a listener.
     pub fn add(&mut self, conns: &mut Conns, offer: Offer) -> io::Result<()> {
         let Offer { fd, owner, index, exclusive, tcp, last_call } = offer;
         let empty_since = last_call.then(|| conns.shared.engine.now());
+        let mode = if listen::is_nonblocking(fd.as_fd())? { Mode::Ours } else { Mode::Theirs };
         let id = self.listeners.next_key();
         let key = conns.reactor.insert(Source::Listener(id as u32));
         let more = !exclusive || last_call;
-        let listener = Listener { fd, key, exclusive, tcp, owner, index, empty_since, more };
+        let listener = Listener { fd, key, exclusive, tcp, owner, index, empty_since, more, mode };
         if self.pause.is_none()
+            && mode != Mode::Theirs
             && let Err(e) = watch(conns, &listener)
         {
             conns.reactor.sources.remove(key);
@@ -132,7 +123,7 @@ impl Acceptor {
 
     /// True if the next turn has something to accept at once.
     pub fn any_more(&self) -> bool {
-        self.pause.is_none() && self.listeners.iter().any(|(_, listener)| listener.more)
+        self.pause.is_none() && self.listeners.iter().any(|(_, listener)| listener.is_due())
     }
 
     /// True while one of the worker's own listeners is left.
@@ -153,7 +144,8 @@ impl Acceptor {
     pub fn turn(&mut self, conns: &mut Conns, now: Moment) {
         self.listeners.recycle();
         self.try_resume(conns, now);
-        for id in self.ids(|listener| listener.more) {
+        self.look(conns, now);
+        for id in self.ids(Listener::is_due) {
             if self.pause.is_some() {
                 return;
             }
@@ -164,7 +156,7 @@ impl Acceptor {
     /// Accepts from one listener; how many connections came.
     fn accept_from(&mut self, conns: &mut Conns, id: usize, most: usize, now: Moment) -> usize {
         let mut taken = 0;
-        while let Some(listener) = self.listeners.get_mut(id) {
+        while let Some(listener) = self.listeners.get_mut(id).filter(|l| l.mode != Mode::Theirs) {
             if conns.open() >= self.limit {
                 self.rest(conns, Pause::Full);
                 break;
@@ -190,6 +182,10 @@ impl Acceptor {
                 Err(e) if e.kind() == ErrorKind::WouldBlock => {
                     listener.more = false;
                     self.complained = false;
+                    if listener.blocks() {
+                        unwatch(conns, listener);
+                        listener.mode = Mode::Theirs;
+                    }
                     break;
                 }
                 Err(e) if net::is_the_listeners_own(&e) => {
@@ -232,7 +228,7 @@ impl Acceptor {
             Pause::NoDescriptors { .. } => NO_DESCRIPTORS,
         };
         conns.shared.slot.flag(flag, true);
-        for id in self.ids(|_| true) {
+        for id in self.ids(Listener::is_served) {
             let Some(listener) = self.listeners.get_mut(id) else { continue };
             unwatch(conns, listener);
             // Its wake-up has been ours: one beyond the limit rather than one that nobody hears of.
@@ -255,13 +251,30 @@ impl Acceptor {
         }
         self.pause = None;
         conns.shared.slot.flag(FULL | NO_DESCRIPTORS, false);
-        for id in self.ids(|_| true) {
+        self.ids(Listener::is_served).into_iter().for_each(|id| self.watch_again(conns, id));
+    }
+
+    fn watch_again(&mut self, conns: &mut Conns, id: usize) {
+        let Some(listener) = self.listeners.get_mut(id) else { return };
+        // A shared queue tells by an event, a level; the seat's own may have told long ago.
+        listener.more = !listener.exclusive || listener.empty_since.is_some();
+        if let Err(e) = watch(conns, listener) {
+            error!(conns.shared.log, "can't watch a listener again: {e}; it is not served any more");
+            self.close(conns, id);
+        }
+    }
+
+    /// Begins to serve the listeners that are not in blocking mode any more.
+    fn look(&mut self, conns: &mut Conns, now: Moment) {
+        if now < self.next_look {
+            return;
+        }
+        self.next_look = now + LOOK;
+        for id in self.ids(|listener| !listener.is_served() && !listener.blocks()) {
             let Some(listener) = self.listeners.get_mut(id) else { continue };
-            // A shared queue tells by an event, a level; the seat's own may have told long ago.
-            listener.more = !listener.exclusive || listener.empty_since.is_some();
-            if let Err(e) = watch(conns, listener) {
-                error!(conns.shared.log, "can't watch a listener again: {e}; it is not served any more");
-                self.close(conns, id);
+            listener.mode = Mode::Shared;
+            if self.pause.is_none() {
+                self.watch_again(conns, id);
             }
         }
     }
@@ -344,7 +357,8 @@ impl Acceptor {
         let due = |listener: &Listener| {
             listener.empty_since.map(|since| since + if listener.tcp { QUIET } else { Duration::ZERO })
         };
-        self.listeners.iter().filter_map(|(_, listener)| due(listener)).min()
+        let look = self.listeners.iter().any(|(_, l)| !l.is_served()).then_some(self.next_look);
+        self.listeners.iter().filter_map(|(_, listener)| due(listener)).chain(look).min()
     }
 
     fn ids(&self, which: impl Fn(&Listener) -> bool) -> Vec<usize> {
@@ -354,55 +368,11 @@ impl Acceptor {
     /// Deregisters before it closes: the master's copy would keep the registration alive.
     fn close(&mut self, conns: &mut Conns, id: usize) -> Option<Owner> {
         let listener = self.listeners.remove(id)?;
-        if self.pause.is_none() {
+        if self.pause.is_none() && listener.is_served() {
             unwatch(conns, &listener);
             answer_for_wake_ups(conns, &listener);
         }
         conns.reactor.sources.remove(listener.key);
         Some(listener.owner)
-    }
-}
-
-/// Takes one connection from a listener's queue.
-fn take(conns: &mut Conns, listener: &Listener) -> io::Result<()> {
-    let (fd, peer) = net::accept(listener.fd.as_fd())?;
-    if listener.tcp && listener.empty_since.is_some() {
-        free(fd.as_fd());
-    }
-    // Such as ENOSPC: fs.epoll.max_user_watches (epoll(7)).
-    conns
-        .admit(fd, peer, listener.index)
-        .map_err(|e| io::Error::other(format!("can't watch what was accepted ({e}): closed")))
-}
-
-/// A shared listener that is not watched any more: the connections we alone were woken for.
-///
-/// The event may lie behind the order that closes the listener, in the same batch. Beyond the limit
-/// as well: no sibling hears of them before the next one comes.
-fn answer_for_wake_ups(conns: &mut Conns, listener: &Listener) {
-    if !listener.exclusive {
-        return;
-    }
-    let ended = (0..AT_A_TIME).find_map(|_| take(conns, listener).err());
-    if let Some(e) = ended.filter(|e| e.kind() != ErrorKind::WouldBlock) {
-        warn!(conns.shared.log, "can't accept from a shared listener that is let go: {e}");
-    }
-}
-
-fn watch(conns: &Conns, listener: &Listener) -> io::Result<()> {
-    let fd = listener.fd.as_fd();
-    if listener.exclusive {
-        poll::add_exclusive(conns.reactor.epoll(), fd, listener.key)
-    } else {
-        conns.reactor.watch(fd, listener.key)
-    }
-}
-
-fn unwatch(conns: &Conns, listener: &Listener) {
-    let fd = listener.fd.as_fd();
-    let done =
-        if listener.exclusive { poll::remove(conns.reactor.epoll(), fd) } else { conns.reactor.unwatch(fd) };
-    if let Err(e) = done {
-        warn!(conns.shared.log, "can't stop watching listener {}: {e}", listener.fd.as_raw_fd());
     }
 }

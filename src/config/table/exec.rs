@@ -63,7 +63,7 @@ pub(super) static ROWS: &[Row] = &[
         Type::Switch,
         Toml("false"),
         Workers,
-        "Whether its sockets are in non-blocking mode (O_NONBLOCK). Workers share them, so with false one may wait for a connection that another has taken; that suits programs which do nothing else meanwhile.",
+        "Whether its sockets are in non-blocking mode (O_NONBLOCK). Workers share them, so with false one may wait for a connection that another has taken; that suits programs which do nothing else meanwhile. It is set when a socket is made. A reload to true, or to a built-in service, sets it when the new generation takes over; one to false changes sockets that are new, and leaves those that are there in non-blocking mode, with a warning, until masterd is stopped and started.",
     ),
     key(
         "service.exec.umask",

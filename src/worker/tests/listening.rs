@@ -274,6 +274,36 @@ fn a_broken_listener_does_not_hold_up_the_others() {
     assert!(acceptor.any() && acceptor.next_due().is_none());
 }
 
+#[test]
+fn a_listener_in_blocking_mode_is_left_to_whoever_waits_in_it() {
+    let (mut conns, mut acceptor, _, _) = shared_listener(10);
+    let (fd, address) = listener();
+    let mode = |on| crate::sys::listen::set_nonblocking(fd.as_fd(), on).unwrap();
+    mode(false);
+    acceptor.add(&mut conns, shared_offer(&fd)).unwrap();
+    let _clients = [address, address].map(|to| TcpStream::connect(to).unwrap());
+    let look = |conns: &mut Conns, acceptor: &mut Acceptor, at: u64| {
+        let woken = !conns.reactor.wait(Duration::ZERO).unwrap().is_empty();
+        if woken {
+            acceptor.event(1, &readable());
+        }
+        acceptor.turn(conns, conns.shared.engine.now() + Duration::from_secs(at));
+        (woken, conns.open())
+    };
+    assert_eq!(look(&mut conns, &mut acceptor, 1), (false, 0), "not even its wake-ups");
+    assert!(acceptor.next_due().is_some() && !acceptor.any_more());
+    mode(true);
+    assert_eq!(look(&mut conns, &mut acceptor, 2), (false, 0), "seen, and watched from now on");
+    assert_eq!(look(&mut conns, &mut acceptor, 3), (true, 1));
+    // Who had it before changes its mind once more: a wake-up does not make us wait.
+    mode(false);
+    assert_eq!(look(&mut conns, &mut acceptor, 4), (true, 1));
+    assert_eq!(look(&mut conns, &mut acceptor, 5), (false, 1));
+    mode(true);
+    look(&mut conns, &mut acceptor, 6);
+    assert_eq!(look(&mut conns, &mut acceptor, 7), (true, 2));
+}
+
 fn readable() -> Ready {
     Ready { key: 0, readable: true, writable: false, read_closed: false, broken: false, failed: false }
 }
