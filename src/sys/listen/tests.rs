@@ -109,8 +109,7 @@ fn abstract_names() {
     let fd = abstract_unix(&name, 4).unwrap();
     assert_eq!(abstract_unix(&name, 4).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     assert_eq!(queue(fd.as_fd()).unwrap(), Queue::default());
-    let client =
-        socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let client = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     socket::connect(client.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes()).unwrap()).unwrap();
     assert_eq!(queue(fd.as_fd()).unwrap(), Queue { waiting: 1, limit: 0 });
     assert!(local_address(fd.as_fd()).is_err());
@@ -195,8 +194,7 @@ fn a_unix_listener_that_was_shut_down_stays_so() {
     assert_eq!(listen_again(unix.as_fd(), 8).unwrap_err().kind(), io::ErrorKind::Unsupported);
     // What the kernel itself would have said, and what came of it.
     listen(unix.as_fd(), 8).unwrap();
-    let client =
-        socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let client = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
     let address = UnixAddr::new_abstract(name.as_bytes()).unwrap();
     assert_eq!(socket::connect(client.as_raw_fd(), &address), Err(nix::errno::Errno::ECONNREFUSED));
 }
