@@ -20,6 +20,7 @@ mod load;
 mod long;
 mod machine;
 mod proc;
+mod programs;
 mod proxy;
 mod reloads;
 mod server;
@@ -51,6 +52,7 @@ const SECTIONS: &[Section] = &[
     ("http2", http2::run),
     ("files", files::run),
     ("websocket", websocket::run),
+    ("programs", programs::run),
 ];
 
 fn main() {
