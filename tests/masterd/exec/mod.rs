@@ -4,6 +4,7 @@ mod counting;
 mod ends;
 mod faults;
 mod life;
+mod modes;
 mod output;
 mod programs;
 mod ready;
