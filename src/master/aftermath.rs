@@ -1,31 +1,63 @@
 //! After a worker's end: what its program has left behind is ended, what it has taken away is put back.
 //!
 //! A keeper ends its program before it leaves. One that is killed or crashes can't: the kernel kills the
-//! program itself then, and what that had started is killed here, before anybody else can get the keeper's
-//! number. Never: touches what has left the keeper's session, which is nobody's that could be known.
+//! program itself then, and what that had started is killed here. Never: waits for anybody's end.
 
 use super::crew::Handle;
+use super::inbox;
 use super::outbox::say;
 use super::turn::Shell;
 use crate::model::ServiceName;
 use crate::policy::{Level, Note};
 use crate::sys::family;
 use crate::sys::process::Exit;
-use slog::Logger;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Ends what is left of a worker that has not been reaped yet; of built-in ones there is nothing.
-pub fn sweep(handle: &Handle, log: &Logger) {
+/// Keepers that could not end their programs, until nothing is left of these.
+#[derive(Debug, Default)]
+pub struct Remnants {
+    /// Their pids, which are the numbers of their sessions, and their services.
+    keepers: BTreeMap<i32, ServiceName>,
+    /// Who has been killed: told once, dead soon.
+    killed: BTreeSet<i32>,
+}
+
+/// A worker has ended; of a built-in one, and of a keeper that left in order, nothing remains.
+pub fn sweep(shell: &mut Shell, handle: &Handle) {
     let in_order = matches!(handle.pidfd.ended(), Ok(Some(Exit::Code(0))));
-    if in_order || !handle.is_keeper() {
+    if !in_order && handle.is_keeper() {
+        shell.remnants.keepers.insert(handle.pid, handle.service.clone());
+        kill_remnants(shell);
+    }
+}
+
+/// Kills what keepers have left. Called at their end and whenever a child of ours has ended, since what that
+/// had started is ours from then on.
+///
+/// As a subreaper the master inherits whatever a dead keeper had, so that each child of it which it did not make
+/// is such a remnant. Where others' children end up here too (`Origin::alone`), only those are killed
+/// that are still in a keeper's session: a daemon that has left it is nobody's that could be known.
+pub fn kill_remnants(shell: &mut Shell) {
+    let remnants = &shell.remnants;
+    if remnants.keepers.is_empty() {
         return;
     }
-    match family::kill_session(handle.pid) {
-        Ok(0) => {}
-        Ok(n) => slog::warn!(log, "killed {} left behind by the keeper of a program",
-            if n == 1 { "a process that was".to_owned() } else { format!("{n} processes that were") };
-            "service" => %handle.service, "pid" => handle.pid),
-        Err(e) => slog::error!(log, "processes of a program may go on without their keeper: {}", e;
-            "service" => %handle.service, "pid" => handle.pid),
+    let theirs = |session: i32| shell.origin.alone || remnants.keepers.contains_key(&session);
+    let found = family::kill_children(&|pid, session| theirs(session) && !inbox::is_ours(shell, pid));
+    let services: BTreeSet<&str> = remnants.keepers.values().map(|name| name.0.as_str()).collect();
+    let service = services.into_iter().collect::<Vec<_>>().join(", ");
+    match found {
+        Ok(found) if found.is_empty() => shell.remnants = Remnants::default(),
+        Ok(found) => {
+            let fresh = found.into_iter().filter(|pid| shell.remnants.killed.insert(*pid)).count();
+            if fresh > 0 {
+                let what = if fresh == 1 { "process".to_owned() } else { format!("{fresh} processes") };
+                slog::warn!(shell.log, "killed {} left behind by the keeper of a program", what;
+                    "service" => service);
+            }
+        }
+        Err(e) => slog::error!(shell.log, "processes of a program may go on without their keeper: {}", e;
+            "service" => service),
     }
 }
 

@@ -23,7 +23,7 @@ use crate::sys::fork::{self, Side};
 use crate::sys::pidfile::{PidFile, PidFileError};
 use crate::sys::process::{self, Exit};
 use crate::sys::signal::{self, SignalFd, Word};
-use crate::sys::{clock, exec, fallback, fd, limits, random};
+use crate::sys::{clock, exec, fallback, family, fd, limits, random};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::BTreeMap;
@@ -51,6 +51,9 @@ pub struct Origin {
     pub args: Vec<CString>,
     /// The soft limit of descriptors at its start, before it was raised; programs are to have it.
     pub nofile: Option<u64>,
+    /// Whoever is a child of ours and was not made by us was left behind by a worker: this is not PID 1, and
+    /// had no children when it was executed.
+    pub alone: bool,
 }
 
 /// Why there is no master: exit status and sentence.
@@ -82,6 +85,7 @@ fn start(options: &Options, worker_main: WorkerMain) -> Result<i32, Refusal> {
         binary: exec::located(options.args.first()),
         args: options.args.clone(),
         nofile: limits::nofile().ok().map(|(soft, _)| soft),
+        alone: process::pid() != 1 && family::has_children().is_ok_and(|any| !any),
     };
     let config = read_config(&path)?;
     // More descriptors than the soft limit may be needed; with a hard limit as low, `reload` says so.
@@ -100,6 +104,13 @@ fn start(options: &Options, worker_main: WorkerMain) -> Result<i32, Refusal> {
 
 /// Serves to the end.
 fn conduct(mut shell: Shell) -> Result<i32, Refusal> {
+    if let Err(e) = family::become_subreaper() {
+        slog::warn!(
+            shell.log,
+            "what a program leaves behind may be lost from sight if its keeper is killed: {}",
+            e
+        );
+    }
     let ended = turn::serve(&mut shell).map_err(failed("wait for events"));
     if let Err(Refusal(_, why)) = &ended {
         // On trial the old image goes on; else it does nothing.

@@ -3,6 +3,7 @@
 //! Every descriptor is read until it would block (mio is edge-triggered). A worker's last words are
 //! read before its death is told. Nothing here decides; what makes no sense is dropped and counted.
 
+use super::aftermath;
 use super::asks;
 use super::control::CLIENT_TOKENS;
 use super::crew::{Handle, Heard, REPORTS_PER_TURN};
@@ -119,14 +120,9 @@ fn meaning(shell: &mut Shell, caught: &Caught) -> Option<Event> {
     Some(Event::Signal(word))
 }
 
-/// As PID 1 (or a subreaper) others' children end up here.
-fn strangers(shell: &Shell) {
-    let mine = |pid: i32| {
-        shell.crew.handles.values().any(|h| h.pid == pid)
-            || shell.readings.values().any(|r| r.child.pid == pid)
-            || shell.candidate.as_ref().is_some_and(|c| c.pid == pid)
-    };
-    match process::reap_strangers(&mine) {
+/// As a subreaper (or PID 1) others' children end up here.
+fn strangers(shell: &mut Shell) {
+    match process::reap_strangers(&|pid| is_ours(shell, pid)) {
         Ok(reaped) => {
             for (pid, _) in reaped {
                 slog::debug!(shell.log, "reaped a process that is no worker"; "pid" => pid);
@@ -134,6 +130,14 @@ fn strangers(shell: &Shell) {
         }
         Err(e) => slog::warn!(shell.log, "cannot look for ended processes: {}", e),
     }
+    aftermath::kill_remnants(shell);
+}
+
+/// Whether this child was made here.
+pub fn is_ours(shell: &Shell, pid: i32) -> bool {
+    shell.crew.handles.values().any(|h| h.pid == pid)
+        || shell.readings.values().any(|r| r.child.pid == pid)
+        || shell.candidate.as_ref().is_some_and(|c| c.pid == pid)
 }
 
 fn worker_ready(shell: &mut Shell, token: usize, writable: bool, out: &mut Vec<Event>) {

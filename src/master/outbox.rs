@@ -197,7 +197,8 @@ fn adopt(shell: &mut Shell, plan: PlanId, seats: &[(ServiceName, u32)]) {
 /// Says once a generation which services can't have the descriptors their config counts on.
 fn warn_of_descriptors(shell: &Shell, config: &Config) {
     let Ok((_, hard)) = limits::nofile() else { return };
-    for service in &config.services {
+    // The connections of programs are not held to a number.
+    for service in config.services.iter().filter(|s| s.kind.exec().is_none()) {
         let Some(nofile) = service.limits.nofile else { continue };
         let may = nofile.min(hard);
         if u64::from(service.connections) >= may {
@@ -325,7 +326,7 @@ fn forget(shell: &mut Shell, worker: WorkerId, death: bool) {
         slog::warn!(shell.log, "no room to keep the totals of one more service";
             "service" => %handle.service);
     }
-    aftermath::sweep(&handle, &shell.log);
+    aftermath::sweep(shell, &handle);
     if let Err(e) = handle.pidfd.try_reap() {
         slog::warn!(shell.log, "cannot reap a worker: {}", e; "pid" => handle.pid);
     }

@@ -3,6 +3,7 @@
 //! One `Shell` holds everything the master owns. A turn never blocks but in `poll`.
 
 use super::access_logs::AccessLogs;
+use super::aftermath::Remnants;
 use super::boot::Origin;
 use super::config_child::Child;
 use super::control::Control;
@@ -94,6 +95,8 @@ pub struct Shell {
     pub shown: Option<(Moment, Arc<OwnedFd>)>,
     /// Clients whose status waits for figures.
     pub samples: Samples,
+    /// What is left of programs whose keepers have died.
+    pub remnants: Remnants,
     /// `--daemon`: who waits for the first generation.
     pub announce: Option<OwnedFd>,
     /// The first generation has served.
@@ -167,6 +170,7 @@ impl Shell {
             next_tick: None,
             shown: None,
             samples: Samples::default(),
+            remnants: Remnants::default(),
             announce: None,
             announced: false,
             last_error: None,

@@ -4,13 +4,13 @@
 //! A subreaper (`become_subreaper`) inherits whoever loses its parent below it, so that everything a
 //! program starts stays within reach, however often it forks, whatever group or session it enters.
 //! Signals go through pidfds, and only to whom is still a descendant once the pidfd is open: a pid
-//! that has changed hands is never hit. `kill_session` is for the process above, which outlived the
+//! that has changed hands is never hit. `kill_children` is for the process above, which outlived the
 //! supervisor. Never: waits, or signals this process.
 
 use super::failure::Tried;
 use super::process::{self, Exit, Pidfd, wait_id};
 use super::{errno, procfs};
-use nix::unistd::{Pid, getpgid, getsid};
+use nix::unistd::{Pid, getpgid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
@@ -123,25 +123,36 @@ fn descends(pid: i32) -> io::Result<bool> {
     }
 }
 
-/// Kills every process of a session, ours excepted; how many were reached. For the master, when the
-/// leader of that session has died without having ended what it had started. setsid(2), SIGKILL.
+/// Kills those of our children that `which` says yes to, by pid and session; who was reached. For a
+/// subreaper whose children were subreapers themselves and have died: what these had, is ours now.
 ///
-/// The session's number is its leader's pid, and is nobody else's as long as a process of the session
-/// lives: to be called before the leader is reaped, or it might be somebody's since. What has left for a
-/// session of its own is not found. Looks again like `signal_all`, and has the same errors; InvalidInput
-/// for our own session, and for what is none.
-pub fn kill_session(session: i32) -> io::Result<usize> {
-    let act = || format!("kill what is left of session {session}");
-    let own = getsid(None).tried(act)?.as_raw();
-    if session <= 0 || session == own {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the session of others")).tried(act);
+/// One read of our list of children (`procfs::children`); what is below them comes to us as they die, and
+/// takes another call. A child's pid is nobody else's before it is reaped here. SIGKILL, pidfd_send_signal(2).
+/// Errors: what a look at /proc says; the first signal that could not be sent, after all others were.
+pub fn kill_children(which: &dyn Fn(i32, i32) -> bool) -> io::Result<Vec<i32>> {
+    let (mut reached, mut failed) = (Vec::new(), None);
+    for pid in procfs::children(process::pid())? {
+        if !procfs::stat(pid)?.is_some_and(|stat| stat.is_alive() && which(pid, stat.session)) {
+            continue;
+        }
+        match reach(pid, libc::SIGKILL, &|_| Ok(true)) {
+            Ok(true) => reached.push(pid),
+            Ok(false) => {}
+            Err(error) => failed = failed.or(Some(error)),
+        }
     }
-    let members = || {
-        let all = procfs::all()?.into_iter();
-        Ok(all.filter(|(_, s)| s.session == session && s.is_alive()).map(|(pid, _)| pid).collect())
-    };
-    let belongs = |pid| Ok(procfs::stat(pid)?.is_some_and(|stat| stat.session == session));
-    sweep(libc::SIGKILL, &members, &belongs).tried(act)
+    failed.map_or(Ok(reached), Err)
+}
+
+/// Whether this process has children that live. Before it has made any: whoever executed it in its own place
+/// had them.
+pub fn has_children() -> io::Result<bool> {
+    for pid in procfs::children(process::pid())? {
+        if procfs::stat(pid)?.is_some_and(|stat| stat.is_alive()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Sends a signal to everybody on the list who still belongs there when it is sent.
@@ -196,25 +207,38 @@ pub struct Usage {
     pub memory: u64,
 }
 
-/// What these processes use: utime and stime of /proc/PID/stat, and /proc/PID/statm. Those that are gone
-/// use nothing.
+/// What these processes use: `cpu` and, by an estimate, memory.
 ///
 /// What they share (files they have mapped, such as the program and its libraries, and shared memory) is
 /// counted once: the private part of each is added up, and the largest shared part of any is put on top.
 /// What a fork has in common with its parent until one of them writes to it counts as private to both.
 pub fn usage(pids: &[i32]) -> Usage {
-    let mut usage = Usage::default();
-    let mut shared = 0;
-    for &pid in pids {
-        let ticks = procfs::stat(pid).ok().flatten().map_or(0, |stat| stat.ticks);
-        usage.cpu_ns = usage.cpu_ns.saturating_add(ticks.saturating_mul(procfs::tick_ns()));
-        if let Some(memory) = procfs::memory(pid) {
-            usage.memory = usage.memory.saturating_add(memory.resident.saturating_sub(memory.shared));
-            shared = shared.max(memory.shared);
-        }
+    Usage { cpu_ns: cpu(pids), memory: estimate(pids) }
+}
+
+/// CPU time in user and kernel mode so far, nanoseconds, in steps of a clock tick, 10 ms: utime and stime of
+/// /proc/PID/stat. Those that are gone have used nothing.
+pub fn cpu(pids: &[i32]) -> u64 {
+    let ticks = pids.iter().filter_map(|pid| procfs::stat(*pid).ok()?).map(|stat| stat.ticks);
+    ticks.fold(0, u64::saturating_add).saturating_mul(procfs::tick_ns())
+}
+
+/// Resident memory, bytes, each page in equal parts to all that have it: Pss of /proc/PID/smaps_rollup, Linux
+/// 4.14. Those that are gone use nothing. If one of them can't be read, all are estimated as by `usage`.
+///
+/// It is dear: the kernel walks all their pages, a millisecond for some hundred MiB.
+pub fn memory(pids: &[i32]) -> u64 {
+    let sum = pids.iter().try_fold(0u64, |sum, pid| Some(sum.saturating_add(procfs::proportional(*pid)?)));
+    sum.unwrap_or_else(|| estimate(pids))
+}
+
+fn estimate(pids: &[i32]) -> u64 {
+    let (mut private, mut shared) = (0u64, 0);
+    for memory in pids.iter().filter_map(|pid| procfs::memory(*pid)) {
+        private = private.saturating_add(memory.resident.saturating_sub(memory.shared));
+        shared = shared.max(memory.shared);
     }
-    usage.memory = usage.memory.saturating_add(shared);
-    usage
+    private.saturating_add(shared)
 }
 
 #[cfg(test)]

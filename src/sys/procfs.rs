@@ -126,6 +126,20 @@ pub(super) fn memory(pid: i32) -> Option<Memory> {
     Some(Memory { resident: bytes()?, shared: bytes()? })
 }
 
+/// Bytes of a process, shared pages in equal parts: Pss of /proc/PID/smaps_rollup. 0 for one that is gone,
+/// None if it can't be read or the kernel has no such file.
+pub(super) fn proportional(pid: i32) -> Option<u64> {
+    let folder = format!("/proc/{pid}");
+    match present(std::fs::read_to_string(format!("{folder}/smaps_rollup"))).ok()? {
+        Some(text) => {
+            let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+        }
+        None if !Path::new(&folder).join("smaps_rollup").exists() && Path::new(&folder).exists() => None,
+        None => Some(0),
+    }
+}
+
 /// Nanoseconds of a clock tick, the unit of CPU times in /proc. sysconf(3), _SC_CLK_TCK.
 pub(super) fn tick_ns() -> u64 {
     // SAFETY: asks for one number.

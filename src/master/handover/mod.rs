@@ -34,6 +34,7 @@ pub fn describe(shell: &mut Shell) -> io::Result<Record> {
         last_plan: shell.last_plan,
         binary: shell.origin.binary.clone(),
         nofile: shell.origin.nofile,
+        alone: shell.origin.alone,
         started_wall: shell.started_wall,
         image_version: shell.image_version.clone(),
         image_since: shell.image_since,

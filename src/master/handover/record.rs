@@ -77,6 +77,9 @@ pub struct Record {
     /// The soft limit of descriptors that masterd was started with.
     #[serde(default)]
     pub nofile: Option<u64>,
+    /// Whether no strangers can be among its children; an image that does not say so does not know.
+    #[serde(default)]
+    pub alone: bool,
     /// CLOCK_REALTIME nanoseconds at which masterd was started.
     pub started_wall: u64,
     /// The version of the image in force, and since when it serves.

@@ -93,7 +93,7 @@ pub fn shell(
         started_wall: record.started_wall,
         image_version: record.image_version,
         image_since: record.image_since,
-        origin: Origin { binary: record.binary, args, nofile: record.nofile },
+        origin: Origin { binary: record.binary, args, nofile: record.nofile, alone: record.alone },
     });
     shell.announced = true;
     shell.access_logs = AccessLogs::restore(&shell.plans, |path| fds.take(&inventory::access_log(path)).ok());

@@ -180,32 +180,36 @@ fn a_process_whose_first_thread_has_ended_lives() {
 }
 
 #[test]
-fn what_is_left_of_a_session_is_killed() {
+fn what_a_dead_supervisor_has_left_is_killed_whatever_session_it_is_in() {
     alone(|| {
+        assert!(!has_children().unwrap());
         become_subreaper().unwrap();
-        let Side::Parent { pid: leader, .. } = fork().unwrap() else {
+        let Side::Parent { pid: supervisor, .. } = fork().unwrap() else {
+            become_subreaper().unwrap();
             fork::new_session().unwrap();
-            // One in the leader's group and one in its own.
+            // One in its session, with a child of its own, and one that has left it.
             let _ = shell("sleep 30 & exec sleep 30");
+            if let Side::Child = fork().unwrap() {
+                fork::new_session().unwrap();
+                parked()
+            }
             parked()
         };
-        let outsider = sleeper();
-        let members = || descendants().unwrap().into_iter().filter(|pid| *pid != outsider).count();
-        wait_until("the session is complete", || members() == 3);
-        Pidfd::open(leader).unwrap().send_signal(libc::SIGKILL).unwrap();
-        let dead = || !procfs::stat(leader).unwrap().unwrap().is_alive();
-        wait_until("its leader is dead, and not reaped", dead);
-        assert_eq!(kill_session(leader).unwrap(), 2);
+        let worker = sleeper();
+        wait_until("all are there", || descendants().unwrap().len() == 5);
+        assert!(has_children().unwrap());
+        Pidfd::open(supervisor).unwrap().send_signal(libc::SIGKILL).unwrap();
+        wait_until("it is dead", || !procfs::stat(supervisor).unwrap().unwrap().is_alive());
+        let in_session = |pid, session| pid != worker && session == supervisor;
+        assert_eq!(kill_children(&in_session).unwrap().len(), 1, "the other's parent lives yet");
+        let mut killed = 0;
         wait_until("nobody else is left", || {
             while changed().unwrap().is_some() {}
-            descendants().unwrap() == [outsider]
+            killed += kill_children(&|pid, _| pid != worker).unwrap().len();
+            descendants().unwrap() == [worker]
         });
-        assert_eq!(kill_session(leader).unwrap(), 0);
-        let own = getsid(None).unwrap().as_raw();
-        for refused in [own, 0, -1] {
-            assert_eq!(kill_session(refused).unwrap_err().kind(), io::ErrorKind::InvalidInput);
-        }
-        Pidfd::open(outsider).unwrap().send_signal(libc::SIGKILL).unwrap();
+        assert!(killed >= 2, "{killed}");
+        Pidfd::open(worker).unwrap().send_signal(libc::SIGKILL).unwrap();
     });
 }
 
@@ -241,5 +245,24 @@ fn usage_is_what_they_use() {
         assert!(one.abs_diff(a.resident) < 1 << 20, "{one} {a:?}");
         assert!(two.abs_diff(2 * a.resident - a.shared) < 1 << 20, "{two} {a:?}");
         assert!((1 << 20..a.resident).contains(&a.shared), "{a:?}");
+    });
+}
+
+#[test]
+fn what_forks_have_in_common_is_counted_once() {
+    alone(|| {
+        // Written to before the fork: each of the two has all of it, and neither a copy.
+        let common = std::hint::black_box(vec![1u8; 32 << 20]);
+        let pids = [sleeper(), sleeper()];
+        let at = |mebibytes: u64| mebibytes << 20;
+        let apart = usage(&pids).memory;
+        assert!(apart > at(64), "{apart}");
+        // A third of it is this process's.
+        let together = memory(&pids);
+        assert!(together > at(16) && together + at(32) < apart, "{together} of {apart}");
+        assert_eq!(cpu(&[i32::MAX]) + memory(&[i32::MAX]), 0);
+        assert_eq!(usage(&pids).cpu_ns, cpu(&pids));
+        drop(common);
+        signal_all(libc::SIGKILL).unwrap();
     });
 }

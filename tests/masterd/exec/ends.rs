@@ -1,6 +1,7 @@
 //! The end of a program: asked, waited for, killed whole.
 
 use super::super::harness::*;
+use super::life::kill;
 use super::*;
 use std::time::Duration;
 
@@ -173,5 +174,30 @@ fn its_own_stop_signal_is_used() {
     master.cli(&["reload", "--drained"]).expect(0);
     master.wait_log("asked to end (SIGQUIT)");
     assert!(!master.log().contains("is killed"));
+    master.finish();
+}
+
+#[test]
+fn what_has_left_the_session_ends_when_the_keeper_is_killed() {
+    if no_python() {
+        return;
+    }
+    let place = place();
+    let master = Master::start(&place, &Exec::new(&[]).text());
+    master.expect_error("");
+    let program = program_of(&master);
+    // Each ignores TERM, and has a session of its own.
+    let daemons = || procs::all(|p| p.parent == program && p.group == p.pid && p.state != 'Z');
+    body(&master, "/fork");
+    body(&master, "/fork");
+    wait_until("they have left", SOON, || daemons().len() == 2);
+    let daemons = daemons();
+    kill(keeper_of(&master), "KILL");
+    wait_until("they are gone", SOON, || daemons.iter().all(|daemon| !procs::runs(daemon.pid)));
+    master.wait_log("left behind by the keeper of a program");
+    wait_until("a successor serves", SOON, || get(&address(&master), "/").is_ok());
+    // Nobody stays with the master but its keeper.
+    let master_pid = master.pid();
+    wait_until("all are reaped", SOON, || procs::all(|p| p.parent == master_pid).len() == 1);
     master.finish();
 }
