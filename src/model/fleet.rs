@@ -71,6 +71,22 @@ pub struct Service {
     pub removed: bool,
     /// How its last worker ended that was not asked to.
     pub last_death: Option<String>,
+    /// Its workers have used up what they may use soon after they were ready.
+    #[serde(default)]
+    pub hurry: Option<Hurry>,
+}
+
+/// Workers that would be replaced again and again, as fast as they come up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hurry {
+    /// Of the workers; another may have other limits.
+    pub generation: Generation,
+    /// When the last of them was replaced.
+    pub replaced: Option<Moment>,
+    /// When one of them was seen last that was young and had used up everything.
+    pub seen: Moment,
+    /// What to tell people.
+    pub why: String,
 }
 
 /// `drain` and `WINCH`: no workers, but listeners.

@@ -96,6 +96,7 @@ fn fresh_service(plan: PlanId, generation: Generation, wanted: u32) -> Service {
         fence_at: None,
         removed: false,
         last_death: None,
+        hurry: None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::sim::{GOOD, Life, MS, SECOND, STILLBORN, Sim, plan, service};
 use crate::model::fleet::DrainWhy;
 use crate::model::plan::ServicePlan;
-use crate::model::{Phase, ServiceName, WorkerId};
+use crate::model::{Moment, Phase, ServiceName, WorkerId};
 use crate::policy::{Action, Event, Reading, Request, Word};
 use std::time::Duration;
 
@@ -105,17 +105,21 @@ fn old_workers_are_replaced_one_after_the_other_and_not_all_at_one_age() {
 #[test]
 fn one_at_a_time_is_replaced_and_a_seat_only_when_its_last_one_has_gone() {
     let mut sim = limited(3, |s| s.max_requests = 10);
-    sim.since_generation(1, Life { ready: Some(2 * SECOND), drains: Some(20 * SECOND), ..GOOD });
+    sim.since_generation(1, Life { ready: Some(2 * SECOND), drains: Some(70 * SECOND), ..GOOD });
     sim.forget_log();
-    let end = sim.now + 40 * SECOND;
+    let end = sim.now + 200 * SECOND;
     while sim.now < end {
-        pulses(&mut sim, 500 * MS, |_| (0, 10));
+        let grown = |at: Moment| sim.now.since(at) >= 60 * SECOND;
+        let grown = sim.fleet.workers.iter().filter(|(_, w)| w.ready_at.is_some_and(grown));
+        let grown: Vec<WorkerId> = grown.map(|(id, _)| *id).collect();
+        pulses(&mut sim, 500 * MS, |id| (0, if grown.contains(&id) { 10 } else { 0 }));
         let count = |phase| sim.fleet.workers.values().filter(|w| w.phase == phase).count();
         assert!(tired(&sim).len() <= 1 && count(Phase::Starting) <= 1);
         assert!(count(Phase::Draining) <= 3, "what drains does not pile up");
         assert!(sim.ready("web") >= 3);
     }
-    assert!(recycled(&sim) >= 3, "{}", recycled(&sim));
+    assert!(recycled(&sim) >= 6, "{}", recycled(&sim));
+    assert_eq!(sim.noted("short_lived"), 0);
 }
 
 #[test]
@@ -213,4 +217,47 @@ fn to_an_earlier_image_a_recycled_worker_is_a_replaced_one() {
     let written = serde_json::to_value(DrainWhy::Recycled).unwrap();
     assert_eq!(serde_json::from_value::<DrainWhy>(written).unwrap(), DrainWhy::Replaced);
     assert!(!DrainWhy::Recycled.unready());
+}
+
+fn hurry(sim: &Sim) -> Option<&str> {
+    sim.fleet.services[&ServiceName::from("web")].hurry.as_ref().map(|hurry| hurry.why.as_str())
+}
+
+#[test]
+fn a_limit_below_what_a_worker_needs_at_once_is_told_and_costs_one_worker_a_minute() {
+    let mut sim = limited(2, |s| s.max_memory = 64 * MIB);
+    sim.forget_log();
+    pulses(&mut sim, 2 * SECOND, |_| (80 * MIB, 0));
+    assert_eq!((recycled(&sim), sim.noted("short_lived")), (1, 1), "the first is replaced at once");
+    let told = hurry(&sim).unwrap();
+    assert!(told.starts_with("its workers reach restart.max_memory within ") && told.ends_with("too low?"));
+    pulses(&mut sim, 55 * SECOND, |_| (80 * MIB, 0));
+    assert_eq!(recycled(&sim), 1);
+    pulses(&mut sim, 243 * SECOND, |_| (80 * MIB, 0));
+    assert_eq!((recycled(&sim), sim.noted("short_lived")), (5, 1), "in five minutes");
+    assert!(hurry(&sim).is_some());
+
+    pulses(&mut sim, 122 * SECOND, |_| (MIB, 0));
+    assert_eq!(hurry(&sim), None, "it has got better");
+}
+
+#[test]
+fn a_limit_that_is_reached_late_is_no_trouble() {
+    let mut sim = limited(2, |s| s.max_memory = 64 * MIB);
+    idle(&mut sim, 61 * SECOND);
+    sim.forget_log();
+    let last = sim.worker_at(0).max(sim.worker_at(1));
+    pulses(&mut sim, 5 * SECOND, |id| (if id <= last { 80 * MIB } else { 0 }, 0));
+    assert_eq!((recycled(&sim), hurry(&sim)), (2, None));
+}
+
+#[test]
+fn another_generation_begins_without_the_old_ones_trouble() {
+    let mut sim = limited(1, |s| s.max_requests = 10);
+    pulses(&mut sim, 2 * SECOND, |_| (0, 10));
+    assert!(hurry(&sim).unwrap().contains("restart.max_requests"));
+    sim.tell(Event::Signal(Word::Reload));
+    sim.rest();
+    idle(&mut sim, SECOND);
+    assert_eq!(hurry(&sim), None);
 }
