@@ -11,6 +11,7 @@ use crate::model::{PlanId, ServiceName};
 use crate::sys::listen::{self, FileId};
 use crate::sys::socket_spare;
 use std::io;
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// What came of looking after a file that was not in its place.
@@ -50,8 +51,33 @@ impl Sockets {
         socket.is_some_and(|s| s.file.is_none_or(|file| !listen::unix_is_ours(path, file)))
     }
 
-    /// A socket file that somebody removed is made anew for the next plan; until that is in force
-    /// the old socket goes on.
+    /// Whether somebody who shares a unix socket has shut it down, for all and for ever (shutdown(2)).
+    fn was_shut(&self, address: &Address) -> bool {
+        if !matches!(address, Address::Unix(_) | Address::Abstract(_)) {
+            return false;
+        }
+        // One that can't be asked is taken for sound.
+        self.group(address).any(|(_, s)| !listen::is_listening(s.fd.as_fd()).unwrap_or(true))
+    }
+
+    /// Why nobody new can connect to a unix socket, if so.
+    pub fn loss(&self, address: &Address) -> Option<&'static str> {
+        match address {
+            Address::Abstract(_) if self.was_shut(address) => Some(
+                "a program has shut it down: nobody new can connect until masterd is stopped and started",
+            ),
+            Address::Unix(_) if self.was_shut(address) => {
+                Some("a program has shut it down: nobody new can connect until a reload makes it anew")
+            }
+            _ if self.file_lost(address) => Some(
+                "its socket file was removed or replaced: nobody new can connect until a reload makes it anew",
+            ),
+            _ => None,
+        }
+    }
+
+    /// A socket file that somebody removed is made anew for the next plan, and so is one whose socket was shut
+    /// down; until that is in force the old socket goes on.
     pub(super) fn replace_lost(
         &mut self,
         plan: Option<PlanId>,
@@ -59,7 +85,8 @@ impl Sockets {
         listen: &Listen,
         key: &Key,
     ) -> Result<(), String> {
-        let Some(plan) = plan.filter(|_| self.file_lost(&key.address)) else { return Ok(()) };
+        let lost = |address| matches!(address, &Address::Unix(_)) && self.loss(address).is_some();
+        let Some(plan) = plan.filter(|_| lost(&key.address)) else { return Ok(()) };
         let (fd, file) = self.make(service, listen, key)?;
         if let (Some(socket), Some(file)) = (self.all.get_mut(key), file) {
             socket.anew = Some((plan, fd, file));
@@ -83,7 +110,8 @@ impl Sockets {
 
     fn restore_file(&mut self, address: &Address) -> Option<io::Result<()>> {
         let Address::Unix(path) = address else { return None };
-        let file = self.group(address).find_map(|(_, s)| s.file.filter(|_| s.named))?;
+        // With another on its way the path is that one's.
+        let file = self.group(address).find_map(|(_, s)| s.file.filter(|_| s.named && s.anew.is_none()))?;
         match put_back(path, file) {
             Ok(back) => {
                 self.lost.remove(address);
@@ -205,6 +233,27 @@ mod tests {
         std::fs::remove_file(&path).unwrap();
         assert_eq!(outcomes(&mut sockets, &built_in), NOTHING);
         assert!(sockets.file_lost(&address));
+    }
+
+    #[test]
+    fn a_unix_listener_that_a_program_shuts_down_is_told_and_made_anew_by_a_reload() {
+        let folder = Folder::new();
+        let (path, spare, address) = place(&folder);
+        let config = config(&address, true);
+        let mut sockets = Sockets::default();
+        serve(&mut sockets, 1, &config);
+        assert_eq!(sockets.loss(&address), None);
+        let shut = sockets.all.values().next().unwrap().fd.try_clone().unwrap();
+        UnixStream::from(shut).shutdown(std::net::Shutdown::Both).unwrap();
+        assert!(sockets.loss(&address).is_some_and(|why| why.contains("shut it down")));
+        assert!(!sockets.file_lost(&address));
+        UnixStream::connect(&path).expect_err("nobody listens");
+
+        sockets.open(PlanId(2), &config, &[("api".into(), 1)]).unwrap();
+        assert_eq!(outcomes(&mut sockets, &config), NOTHING, "the old file stays away");
+        sockets.adopt(PlanId(2), &config, &[("api".into(), 1)]);
+        UnixStream::connect(&path).expect("a listener is there");
+        assert_eq!((sockets.loss(&address), spare.exists()), (None, true));
     }
 
     #[test]

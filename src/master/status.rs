@@ -137,15 +137,13 @@ fn listener(s: &Sources<'_>, listen: &Listen) -> doc::Listener {
         Address::Udp(_) => Address::Udp(at).to_string(),
         _ => at.to_string(),
     });
-    let lost = !s.fleet.is_stopping() && s.sockets.file_lost(&listen.address);
-    let why = "its socket file was removed or replaced: nobody new can connect until a reload makes it anew";
     doc::Listener {
         name: listen.name.clone(),
         address: address.unwrap_or_else(|| listen.address.to_string()),
         queue: queue.waiting,
         queue_limit: queue.limit,
         active: None,
-        why: lost.then(|| why.to_owned()),
+        why: s.sockets.loss(&listen.address).filter(|_| !s.fleet.is_stopping()).map(str::to_owned),
     }
 }
 
@@ -189,7 +187,9 @@ fn why(s: &Sources<'_>, name: &ServiceName, facts: &ServiceFacts) -> Option<Stri
         .map(|(_, w)| format!("{name}/{} gen {}", w.seat, w.generation))
         .collect();
     let short = s.fleet.ready_count(name) < facts.wanted;
-    (short && !starting.is_empty()).then(|| format!("waits for {} to be ready{last}", starting.join(", ")))
+    let waits = (short && !starting.is_empty())
+        .then(|| format!("waits for {} to be ready{last}", starting.join(", ")));
+    waits.or_else(|| facts.hurry.as_ref().map(|hurry| hurry.why.clone()))
 }
 
 impl Sources<'_> {
