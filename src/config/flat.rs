@@ -51,7 +51,6 @@ pub(super) fn service(service: &Service) -> Vec<Leaf> {
         ("service.name", text(&service.name)),
         ("service.workers", workers(service.workers)),
         ("service.drain.grace", time(drain.grace)),
-        ("service.drain.long_lived_grace", time(drain.long_lived_grace)),
         ("service.drain.delay", time(drain.delay)),
         ("service.restart.backoff_min", time(restart.backoff_min)),
         ("service.restart.backoff_max", time(restart.backoff_max)),
@@ -78,6 +77,7 @@ fn built_in(service: &Service) -> Vec<Leaf> {
     let mut leaves = vec![
         ("service.connections", service.connections.to_string()),
         ("service.drain.idle", word(service.drain.idle)),
+        ("service.drain.long_lived_grace", time(service.drain.long_lived_grace)),
         ("service.access_log.enabled", log.is_some().to_string()),
     ];
     leaves.extend(access_log(log, ["service.access_log.file", "service.access_log.format"]));

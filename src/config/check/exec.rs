@@ -34,13 +34,13 @@ pub(super) struct Around<'a> {
 pub(super) fn exec(section: &Section<'_>, around: &Around<'_>, machine: &dyn Resolver) -> Option<Exec> {
     let ready = section.read("ready", readiness);
     let (command, env) = (command(section), env(section));
-    let texts = texts(command.as_deref(), env.as_deref());
+    let texts = texts(command.as_deref(), &env.variables);
     note_tokens(section, &texts, ready, around.listeners);
     note_late(section, ready, around.ready_timeout);
-    if command.is_some() && env.is_some() {
+    if command.is_some() && env.whole {
         note_untold(section, &texts, ready);
     }
-    let found = program(section, command.as_deref(), env.as_deref(), machine);
+    let found = program(section, command.as_deref(), &env, machine);
     let directory = directory(section, machine);
     let stop_signal = section.read("stop_signal", stop_signal);
     let output = section.word("output").unwrap_or(Output::Log);
@@ -50,7 +50,8 @@ pub(super) fn exec(section: &Section<'_>, around: &Around<'_>, machine: &dyn Res
     let user = user(section, machine);
     // Only now, so that everything that is wrong has been noted.
     let ((command, program), directory, ready, stop_signal) = (found?, directory?, ready?, stop_signal?);
-    let env = env?.into_iter().map(|(name, (_, value))| (name, value)).collect();
+    let variables = env.whole.then_some(env.variables)?.into_iter();
+    let env = variables.map(|(name, (_, value))| (name, value)).collect();
     Some(Exec {
         command,
         program,
@@ -71,6 +72,7 @@ pub(super) fn note_ignored(service: &Section<'_>, drain: &Section<'_>) {
     for (section, key, why) in [
         (service, "connections", "masterd can't hold a program to it; give the program a limit of its own"),
         (drain, "idle", "what becomes of its idle connections is the program's business"),
+        (drain, "long_lived_grace", "masterd can't tell which connections of a program are meant to last"),
     ] {
         if section.has(key) {
             let message = format!("{} is ignored: {why}", section.row(key).path);
@@ -127,11 +129,14 @@ fn command(section: &Section<'_>) -> Option<Vec<Written>> {
 fn program(
     section: &Section<'_>,
     command: Option<&[Written]>,
-    env: Option<&[(String, Written)]>,
+    env: &Env,
     machine: &dyn Resolver,
 ) -> Option<(Vec<String>, Program)> {
     let ((at, name), arguments) = command?.split_first()?;
-    let path = env?.iter().find(|(name, _)| name == "PATH").map(|(_, (_, value))| value.as_str());
+    if !env.path_known && !name.contains('/') {
+        return None;
+    }
+    let path = env.variables.iter().find(|(name, _)| name == "PATH").map(|(_, (_, value))| value.as_str());
     let folder = section.notes.folder;
     let found = match tokens_in(name).next() {
         Some(token) => Err(Wrong::new(format!(
@@ -159,25 +164,40 @@ fn directory(section: &Section<'_>, machine: &dyn Resolver) -> Option<PathBuf> {
     found.map_err(note).ok()
 }
 
-/// Its variables, in the order written; `None` if something is wrong with them.
-fn env(section: &Section<'_>) -> Option<Vec<(String, Written)>> {
+/// Its variables, as far as nothing is wrong with them.
+#[derive(Default)]
+struct Env {
+    /// In the order written.
+    variables: Vec<(String, Written)>,
+    /// Nothing is wrong with any.
+    whole: bool,
+    /// Nor with PATH, or there is none.
+    path_known: bool,
+}
+
+fn env(section: &Section<'_>) -> Env {
     let row = section.row("env");
-    let Some((table_at, value)) = section.find("env") else { return Some(Vec::new()) };
+    let Some((table_at, value)) = section.find("env") else {
+        return Env { whole: true, path_known: true, ..Env::default() };
+    };
     let Some(table) = value.as_table() else {
         section.notes.wrong(table_at, row, must_be(&row.kind, value));
-        return None;
+        return Env::default();
     };
-    let mut found = Vec::new();
+    let (mut found, mut path_known) = (Vec::new(), true);
     for (name, value) in table.iter() {
         let at = |offset: usize| At { offset, ..table_at };
         let (name_at, value_at) = (at(name.span().start), at(value.span().start));
         match variable(name.get_ref(), value.get_ref()) {
             Ok(text) => found.push((name.get_ref().to_string(), (value_at, text.to_owned()))),
-            Err(wrong) => section.notes.wrong(name_at, row, wrong),
+            Err(wrong) => {
+                path_known &= name.get_ref() != "PATH";
+                section.notes.wrong(name_at, row, wrong);
+            }
         }
     }
     found.sort_by_key(|(_, (at, _))| *at);
-    (found.len() == table.len()).then_some(found)
+    Env { whole: found.len() == table.len(), variables: found, path_known }
 }
 
 /// What masterd says to a program in variables, and why nobody else may.
@@ -214,10 +234,10 @@ fn variable<'v>(name: &str, value: &'v DeValue<'_>) -> Result<&'v str, Wrong> {
 /// The texts in which tokens are replaced, each with its key.
 fn texts<'t>(
     command: Option<&'t [Written]>,
-    env: Option<&'t [(String, Written)]>,
+    variables: &'t [(String, Written)],
 ) -> Vec<(&'static str, &'t Written)> {
     let arguments = command.into_iter().flatten().skip(1).map(|written| ("command", written));
-    arguments.chain(env.into_iter().flatten().map(|(_, written)| ("env", written))).collect()
+    arguments.chain(variables.iter().map(|(_, written)| ("env", written))).collect()
 }
 
 /// Notes tokens that name no listener, and those of a readiness that was not asked for.

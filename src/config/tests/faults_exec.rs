@@ -199,6 +199,8 @@ fn a_fault_has_no_echo() {
     assert_eq!(errors(&text, false).len(), 1, "{:?}", errors(&text, false));
     let text = keys("env = { PATH = 1 }").replace("'sh', 'a'", "'no-such'");
     assert_eq!(errors(&text, false).len(), 1, "{:?}", errors(&text, false));
+    let text = keys("env = { A = 1 }").replace("'sh', 'a'", "'no-such'");
+    assert_eq!(errors(&text, false).len(), 2, "{:?}", errors(&text, false));
     let text = keys("env.A = '{fd:side}'").replace("address = 'unix:a.sock'", "address = 'x'");
     assert_eq!(errors(&text, false).len(), 1, "{:?}", errors(&text, false));
     let text = keys("ready = 'delay:1s'") + "[master]\nready_timeout = 0";
@@ -216,10 +218,11 @@ fn what_a_program_can_t_have_is_said() {
     let warned = |line: &str, root: bool| shown(&load_text(&keys(line), root).unwrap().warnings);
     let ignored = |text: &str| shown(&load_text(&service("['sh']", text), false).unwrap().warnings);
     assert_eq!(
-        ignored("connections = 5\ndrain.idle = 'close'"),
+        ignored("connections = 5\ndrain.idle = 'close'\ndrain.long_lived_grace = '1h'"),
         [
             "m.toml:5:15: service.connections is ignored: masterd can't hold a program to it; give the program a limit of its own",
             "m.toml:6:14: service.drain.idle is ignored: what becomes of its idle connections is the program's business",
+            "m.toml:7:26: service.drain.long_lived_grace is ignored: masterd can't tell which connections of a program are meant to last",
         ]
     );
     assert_eq!(
