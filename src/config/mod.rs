@@ -71,6 +71,7 @@ fn service_plan(service: &Service) -> ServicePlan {
         backoff_min: service.restart.backoff_min,
         backoff_max: service.restart.backoff_max,
         give_up: service.restart.give_up,
+        program: service.kind.exec().is_some(),
         max_requests: service.restart.max_requests,
         max_memory: service.restart.max_memory,
         max_age: service.restart.max_age,

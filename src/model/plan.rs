@@ -59,6 +59,9 @@ pub struct ServicePlan {
     pub backoff_max: Duration,
     /// Early deaths in a row after which a service is given up; zero is never.
     pub give_up: u32,
+    /// Its workers run programs.
+    #[serde(default)]
+    pub program: bool,
     /// A worker that has answered so many requests is replaced; 0 is never.
     #[serde(default)]
     pub max_requests: u64,

@@ -21,10 +21,14 @@ pub fn leaving(turn: &mut Turn, id: WorkerId) {
 
 /// The worker says what is wrong with it, and what its program printed last; its end follows.
 pub fn failed(turn: &mut Turn, id: WorkerId, why: String, lines: Vec<String>) {
+    let keeper =
+        turn.fleet.workers.get(&id).and_then(|w| turn.fleet.plan_of(w)).is_some_and(|plan| plan.program);
     if let Some(worker) = turn.fleet.workers.get_mut(&id).filter(|w| w.failed.is_none()) {
         worker.failed = Some(why.clone());
         worker.printed = lines;
-        turn.note_worker(Level::Error, "failed", id, why);
+        // A keeper has said so last of all, and its end tells the same.
+        let level = if keeper { Level::Debug } else { Level::Error };
+        turn.note_worker(level, "failed", id, why);
     }
 }
 

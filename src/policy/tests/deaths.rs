@@ -2,7 +2,7 @@
 
 use super::sim::{GOOD, Life, MS, SECOND, SLEEPER, Sim, plan, service};
 use crate::model::{Phase, ServiceName, WorkerId};
-use crate::policy::{Action, Event, Request, Word};
+use crate::policy::{Action, Event, Level, Request, Word};
 
 fn deaths(sim: &Sim) -> usize {
     sim.count(|a| matches!(a, Action::Forget { death: true, .. }))
@@ -36,6 +36,20 @@ fn what_the_worker_said_was_wrong_is_part_of_the_reason() {
     assert_eq!(sim.noted("failed"), 1, "said once");
     sim.kill(worker);
     assert!(last_death(&sim).ends_with("killed by SIGKILL: no memory"));
+}
+
+#[test]
+fn what_is_wrong_with_a_program_is_an_error_once() {
+    let errors = |program: bool| {
+        let mut file = plan(vec![service("web", 1)]);
+        file.services[0].program = program;
+        let mut sim = Sim::started(file);
+        sim.forget_log();
+        let worker = sim.worker_at(0);
+        program_fails(&mut sim, worker);
+        sim.count(|a| matches!(a, Action::Note(note) if note.level == Level::Error))
+    };
+    assert_eq!((errors(false), errors(true)), (2, 1));
 }
 
 /// The worker tells how its program ended and what that printed, and leaves with status 1.

@@ -101,6 +101,7 @@ pub fn service(name: &str, workers: u32) -> ServicePlan {
         backoff_min: 100 * MS,
         backoff_max: 30 * SECOND,
         give_up: 0,
+        program: false,
         max_requests: 0,
         max_memory: 0,
         max_age: Duration::ZERO,
@@ -108,8 +109,7 @@ pub fn service(name: &str, workers: u32) -> ServicePlan {
 }
 
 pub fn plan(services: Vec<ServicePlan>) -> Plan {
-    let rollout = Rollout::default();
-    let (ready_timeout, watchdog) = (30 * SECOND, 30 * SECOND);
+    let (rollout, ready_timeout, watchdog) = (Rollout::default(), 30 * SECOND, 30 * SECOND);
     Plan { ready_timeout, max_draining: 3, rollout, watchdog, sigterm_fast: false, services }
 }
 
