@@ -80,9 +80,11 @@ fn one_that_serves_before_it_counts_as_ready_is_taken_back_in_good_order() {
         return;
     }
     let place = place();
-    let master = Master::start(&place, &Exec::new(&[]).workers(2).text());
+    // None of them waits in accept(2) for what another has taken.
+    let eager = |words: &[&str]| Exec::new(words).workers(2).exec("nonblocking = true");
+    let master = Master::start(&place, &eager(&[]).text());
     master.expect_error("");
-    let config = Exec::new(&["die=1:2"]).workers(2).exec("ready = \"delay:20s\"");
+    let config = eager(&["die=1:2"]).exec("ready = \"delay:20s\"");
     place.config(&config.text());
     let reload = master.begin(&["reload"]);
     let starting = || master.workers("app").iter().filter(|w| w.state == "starting" && w.pid > 0).count();
