@@ -23,6 +23,8 @@ enum Mood {
     Faithless,
     /// Takes each, and breaks off.
     Broken,
+    /// Answers one, and breaks off all others.
+    Fickle,
 }
 
 /// By which connection, and with which body.
@@ -47,7 +49,7 @@ fn server(moods: &'static [Mood]) -> (Origin, Answered) {
                 Mood::Leaving => asked > 1,
                 Mood::Gone => frame.kind == HEADERS && whole || frame.kind == DATA,
                 Mood::Faithless => frame.kind == HEADERS,
-                Mood::Refusing | Mood::Broken | Mood::Willing => false,
+                Mood::Refusing | Mood::Broken | Mood::Fickle | Mood::Willing => false,
             };
             if goes {
                 let last = if mood == Mood::Gone { 0u32 } else { 1 };
@@ -62,6 +64,7 @@ fn server(moods: &'static [Mood]) -> (Origin, Answered) {
             let reset = match mood {
                 Mood::Refusing => Some(REFUSED_STREAM),
                 Mood::Broken => Some(INTERNAL_ERROR),
+                Mood::Fickle if asked > 1 => Some(INTERNAL_ERROR),
                 _ => None,
             };
             if let Some(code) = reset
@@ -185,4 +188,20 @@ fn what_it_may_have_looked_at_is_not_sent_again() {
         drop(conn);
         end(master);
     }
+}
+
+#[test]
+fn on_a_connection_that_was_in_use_it_is_sent_again_only_if_that_does_no_harm() {
+    let place = Place::new();
+    let (origin, answered) = server(&[Mood::Fickle, Mood::Willing]);
+    let master = before(&place, &[&origin], "");
+    let mut conn = Conn::open(&master.address()).unwrap();
+    assert_eq!(post(&mut conn, "").body, "answer");
+    assert_eq!(post(&mut conn, "").status, 502);
+    assert_eq!((origin.accepted(), answered.lock().unwrap().len()), (1, 1));
+    conn.send(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+    assert_eq!(conn.receive().unwrap().body, "answer");
+    assert_eq!(origin.accepted(), 2);
+    drop(conn);
+    end(master);
 }
