@@ -84,7 +84,7 @@ pub enum Change {
 /// that a `Pidfd` watches, whose `try_reap` fails from then on.
 pub fn changed() -> io::Result<Option<(i32, Change)>> {
     let waited = match wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WSTOPPED | libc::WCONTINUED) {
-        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(None),
+        Err(error) if errno(&error) == Some(libc::ECHILD) => return Ok(None),
         other => other.tried(|| "ask what has changed among the children".into())?,
     };
     Ok(waited.map(|waited| {
@@ -155,6 +155,18 @@ pub fn has_children() -> io::Result<bool> {
     Ok(false)
 }
 
+/// Whether no child of this process is left, not even one that has ended: ECHILD of waitid(2).
+///
+/// Of a subreaper that is exact: whoever descends from it has an ancestor among its children, or is one. A list
+/// of /proc may miss those that are being born.
+pub fn is_alone() -> io::Result<bool> {
+    match wait_id(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT) {
+        Ok(_) => Ok(false),
+        Err(error) if errno(&error) == Some(libc::ECHILD) => Ok(true),
+        Err(error) => Err(error).tried(|| "ask for children".into()),
+    }
+}
+
 /// Sends a signal to everybody on the list who still belongs there when it is sent.
 fn sweep(
     number: i32,
@@ -197,25 +209,6 @@ pub fn process_group(pid: i32) -> Option<i32> {
     getpgid(Some(Pid::from_raw(pid))).ok().map(Pid::as_raw)
 }
 
-/// What some processes use together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// CPU time in user and kernel mode so far, nanoseconds (in steps of a clock tick, 10 ms). That of
-    /// processes which are gone is not in it.
-    pub cpu_ns: u64,
-    /// Resident memory, bytes.
-    pub memory: u64,
-}
-
-/// What these processes use: `cpu` and, by an estimate, memory.
-///
-/// What they share (files they have mapped, such as the program and its libraries, and shared memory) is
-/// counted once: the private part of each is added up, and the largest shared part of any is put on top.
-/// What a fork has in common with its parent until one of them writes to it counts as private to both.
-pub fn usage(pids: &[i32]) -> Usage {
-    Usage { cpu_ns: cpu(pids), memory: estimate(pids) }
-}
-
 /// CPU time in user and kernel mode so far, nanoseconds, in steps of a clock tick, 10 ms: utime and stime of
 /// /proc/PID/stat. Those that are gone have used nothing.
 pub fn cpu(pids: &[i32]) -> u64 {
@@ -224,7 +217,7 @@ pub fn cpu(pids: &[i32]) -> u64 {
 }
 
 /// Resident memory, bytes, each page in equal parts to all that have it: Pss of /proc/PID/smaps_rollup, Linux
-/// 4.14. Those that are gone use nothing. If one of them can't be read, all are estimated as by `usage`.
+/// 4.14. Those that are gone use nothing. If one of them can't be read, all are estimated.
 ///
 /// It is dear: the kernel walks all their pages, a millisecond for some hundred MiB.
 pub fn memory(pids: &[i32]) -> u64 {
@@ -232,6 +225,8 @@ pub fn memory(pids: &[i32]) -> u64 {
     sum.unwrap_or_else(|| estimate(pids))
 }
 
+/// The private part of each is added up, and the largest shared part of any is put on top: what a fork has in
+/// common with its parent until one of them writes to it counts as private to both.
 fn estimate(pids: &[i32]) -> u64 {
     let (mut private, mut shared) = (0u64, 0);
     for memory in pids.iter().filter_map(|pid| procfs::memory(*pid)) {

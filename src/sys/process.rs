@@ -126,17 +126,6 @@ pub(super) fn wait_id(
     Ok((pid != 0).then_some(Waited { pid, code: info.si_code, status }))
 }
 
-/// Whether this process has any children, ended ones that were not reaped included. waitid(2), ECHILD.
-///
-/// Of a subreaper exact: whoever descends from it has an ancestor among its children, or is one.
-pub fn has_children() -> io::Result<bool> {
-    match wait(libc::P_ALL, 0, libc::WEXITED | libc::WNOWAIT) {
-        Ok(_) => Ok(true),
-        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(false),
-        Err(error) => Err(error).tried(|| "ask for children".into()),
-    }
-}
-
 /// Reaps children that no pidfd watches (as PID 1, or subreaper), skipping pids that are `mine`.
 ///
 /// waitid(2) shows only the first child that has ended; when that is one of `mine`, and must stay

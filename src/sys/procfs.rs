@@ -19,13 +19,18 @@ pub(super) struct Stat {
     /// CPU time used, in user and kernel mode, in clock ticks.
     pub ticks: u64,
     pub threads: u64,
+    /// The first thread is on its way out (PF_EXITING): it has given up its memory and descriptors, or is about to.
+    pub exiting: bool,
 }
 
+/// The bit of the flags in /proc/PID/stat, include/linux/sched.h.
+const PF_EXITING: u64 = 4;
+
 impl Stat {
-    /// False for one that has ended and only waits to be reaped. Of a process whose first thread has
-    /// ended before the others the state says the same, but not the number of threads.
+    /// False for one that is ending, or has ended and only waits to be reaped. Of a process whose first thread
+    /// has ended before the others the state says the same, but not the number of threads.
     pub(super) fn is_alive(&self) -> bool {
-        !matches!(self.state, b'Z' | b'X') || self.threads > 1
+        !(self.exiting || matches!(self.state, b'Z' | b'X')) || self.threads > 1
     }
 }
 
@@ -63,6 +68,7 @@ fn parse(text: &str) -> Option<Stat> {
         session: field(6)?.parse().ok()?,
         ticks: ticks(14)?.saturating_add(ticks(15)?),
         threads: field(20)?.parse().ok()?,
+        exiting: field(9)?.parse::<u64>().ok()? & PF_EXITING != 0,
     })
 }
 
@@ -156,7 +162,7 @@ mod tests {
     #[test]
     fn a_name_may_look_like_fields() {
         let line = "12 (a) S 1 (b)) T 7 8 9 0 -1 4194304 1 2 3 4 50 60 70 80 20 0 3 0 100 200";
-        let wanted = Stat { state: b'T', parent: 7, session: 9, ticks: 110, threads: 3 };
+        let wanted = Stat { state: b'T', parent: 7, session: 9, ticks: 110, threads: 3, exiting: false };
         assert_eq!(parse(line), Some(wanted));
         assert_eq!(parse("12 (a) S 1 2"), None);
         assert_eq!(parse(""), None);
@@ -176,9 +182,11 @@ mod tests {
 
     #[test]
     fn an_ended_first_thread_is_no_ended_process() {
-        let zombie = |threads| Stat { state: b'Z', parent: 1, session: 1, ticks: 0, threads };
-        assert!(!zombie(0).is_alive() && !zombie(1).is_alive());
-        assert!(zombie(2).is_alive());
+        let with =
+            |state, threads, exiting| Stat { state, parent: 1, session: 1, ticks: 0, threads, exiting };
+        assert!(!with(b'Z', 0, true).is_alive() && !with(b'Z', 1, true).is_alive());
+        assert!(!with(b'R', 1, true).is_alive() && with(b'R', 1, false).is_alive());
+        assert!(with(b'Z', 2, true).is_alive());
     }
 
     #[test]

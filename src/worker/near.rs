@@ -116,6 +116,12 @@ impl Near {
         self.io.may_read() || self.tls.as_ref().is_some_and(|tls| tls.borrow_mut().holds())
     }
 
+    /// Whether more of the client waits than its end. Within TLS what waits in the socket may be anything, and counts.
+    pub fn has_input(&self) -> bool {
+        let inside = self.tls.as_ref().is_some_and(|tls| tls.borrow_mut().holds());
+        inside || matches!(net::peek(self.io.as_fd(), &mut [0]), Ok(1..))
+    }
+
     /// Gives it back.
     pub fn into_kept(self) -> Kept {
         Kept { socket: self.io.into_socket(), tls: self.tls.map(RefCell::into_inner) }

@@ -120,7 +120,7 @@ pub(super) static ROWS: &[Row] = &[
         Type::Size { min: 0, max: i64::MAX as u64 },
         Toml("\"0\""),
         Workers,
-        "Memory above which a worker is replaced, with a program that of all its processes; \"0\" is never.",
+        "Memory above which a worker is replaced, with a program that of all its processes; \"0\" is never. Where workers reach this or max_requests within a minute of being ready, that is said, and no more than one a minute is replaced.",
     ),
     key(
         "service.restart.max_age",

@@ -229,19 +229,24 @@ fn usage_is_what_they_use() {
     alone(|| {
         let start = super::super::clock::monotonic_ns();
         let busy = shell("while :; do :; done");
-        wait_until("it has worked", || usage(&[busy]).cpu_ns >= 50_000_000);
-        let used = usage(&[busy]);
+        wait_until("it has worked", || cpu(&[busy]) >= 50_000_000);
+        let (used, resident) = (cpu(&[busy]), estimate(&[busy]));
         let elapsed = super::super::clock::monotonic_ns() - start;
-        assert!(used.cpu_ns <= elapsed + 20_000_000, "one thread on one CPU: {used:?} in {elapsed} ns");
-        assert!((100 << 10..100 << 20).contains(&used.memory), "{used:?}");
+        assert!(used <= elapsed + 20_000_000, "one thread on one CPU: {used} in {elapsed} ns");
+        assert!((100 << 10..100 << 20).contains(&resident), "{resident}");
+        assert!(!is_alone().unwrap());
         signal_all(libc::SIGKILL).unwrap();
-        assert_eq!(usage(&[]), Usage::default());
-        assert_eq!(usage(&[i32::MAX]), Usage::default());
+        assert!(!is_alone().unwrap(), "it has ended, and is not reaped");
+        wait_until("all are reaped", || {
+            while changed().ok().flatten().is_some() {}
+            is_alone().unwrap()
+        });
+        assert_eq!((cpu(&[]), cpu(&[i32::MAX]), estimate(&[]), estimate(&[i32::MAX])), (0, 0, 0, 0));
 
         // What two share is counted once.
         let us = process::pid();
         let a = procfs::memory(us).unwrap();
-        let (one, two) = (usage(&[us]).memory, usage(&[us, us]).memory);
+        let (one, two) = (estimate(&[us]), estimate(&[us, us]));
         assert!(one.abs_diff(a.resident) < 1 << 20, "{one} {a:?}");
         assert!(two.abs_diff(2 * a.resident - a.shared) < 1 << 20, "{two} {a:?}");
         assert!((1 << 20..a.resident).contains(&a.shared), "{a:?}");
@@ -255,13 +260,12 @@ fn what_forks_have_in_common_is_counted_once() {
         let common = std::hint::black_box(vec![1u8; 32 << 20]);
         let pids = [sleeper(), sleeper()];
         let at = |mebibytes: u64| mebibytes << 20;
-        let apart = usage(&pids).memory;
+        let apart = estimate(&pids);
         assert!(apart > at(64), "{apart}");
         // A third of it is this process's.
         let together = memory(&pids);
         assert!(together > at(16) && together + at(32) < apart, "{together} of {apart}");
         assert_eq!(cpu(&[i32::MAX]) + memory(&[i32::MAX]), 0);
-        assert_eq!(usage(&pids).cpu_ns, cpu(&pids));
         drop(common);
         signal_all(libc::SIGKILL).unwrap();
     });

@@ -163,7 +163,7 @@ fn what_is_hidden_is_told() {
                 privs::become_user(65534, 65534).unwrap()
             }
         };
-        let (closed, _closed) = child(|| {
+        let (closed, closed_fd) = child(|| {
             nobody();
             make_undumpable().unwrap();
             // A change of identity has undone it.
@@ -176,6 +176,8 @@ fn what_is_hidden_is_told() {
         assert_eq!(seen(&[ended.0], &fd), Sight::Nobody, "nobody has reaped it");
         assert_eq!(sockets_of(&[closed, ended.0, i32::MAX]), (HashSet::new(), vec![closed]));
         assert_eq!(descriptors(i32::MAX), None);
+        // It may not have come so far yet as to end with us.
+        closed_fd.send_signal(libc::SIGKILL).unwrap();
     });
 }
 

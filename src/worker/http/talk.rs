@@ -15,7 +15,6 @@ use crate::model::{Class, Moment};
 use crate::scoreboard::layout::{ACTIVE, Doing, ERRORS, IDLE, IN_FLIGHT, REQUESTS};
 use crate::scoreboard::slot::Row;
 use crate::sys::clock;
-use crate::sys::net;
 use crate::worker::near::{Kept, Near};
 use crate::worker::shared::Shared;
 use crate::worker::who::Ends;
@@ -161,9 +160,7 @@ impl Talk {
         if self.quiet.get() || self.intake.has_ahead() {
             return self.quiet.get();
         }
-        // Within TLS what waits may be anything.
-        let is_end = || !self.io.is_encrypted() && !matches!(net::peek(self.io.as_fd(), &mut [0]), Ok(1..));
-        !self.io.may_read() || is_end()
+        !self.io.may_read() || !self.io.has_input()
     }
 
     /// hyper looks for input and finds none.

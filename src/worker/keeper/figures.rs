@@ -11,7 +11,6 @@ use crate::model::{Class, Moment};
 use crate::scoreboard::layout as l;
 use crate::scoreboard::slot::{Row, Slot};
 use crate::scoreboard::view::{Figures, View};
-use crate::sys::family::Usage;
 use crate::sys::net::Peer;
 use crate::sys::onlooker;
 use crate::sys::sock_diag::{self, Connection};
@@ -53,12 +52,11 @@ impl Books {
         }
     }
 
-    /// What its processes use. Of one that has ended nothing is known any more, so the sum may shrink: only what
-    /// is added counts.
-    pub fn usage(&mut self, slot: &Slot, usage: Usage) {
-        slot.add(l::BUSY_TOTAL, usage.cpu_ns.saturating_sub(self.cpu));
-        self.cpu = usage.cpu_ns;
-        slot.set(l::MEMORY, usage.memory);
+    /// The CPU time of its processes, nanoseconds. Of one that has ended nothing is known any more, so the sum may
+    /// shrink: only what is added counts.
+    pub fn cpu(&mut self, slot: &Slot, nanos: u64) {
+        slot.add(l::BUSY_TOTAL, nanos.saturating_sub(self.cpu));
+        self.cpu = nanos;
     }
 
     /// Copies what the program has written into its page.

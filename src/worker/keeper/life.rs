@@ -359,8 +359,8 @@ impl Keeper {
         }
     }
 
-    /// Whether no process of the program is left, not even one that has ended. That can't be asked: assume so.
+    /// Whether no process of the program is left, not even one that has ended. If that can't be asked: assume so.
     pub(super) fn is_alone(&self) -> bool {
-        !process::has_children().unwrap_or(false)
+        family::is_alone().unwrap_or(true)
     }
 }

@@ -27,7 +27,7 @@ use super::turn::Setup;
 use crate::config::{self, Exec};
 use crate::log::Sink;
 use crate::model::{Generation, Moment};
-use crate::scoreboard::layout::{BEAT, CUT, PID, State};
+use crate::scoreboard::layout::{BEAT, CUT, MEMORY, PID, State};
 use crate::scoreboard::slot::Slot;
 use crate::sys::process::Pidfd;
 use crate::sys::signal::{SignalFd, Word};
@@ -47,6 +47,9 @@ use voice::Voice;
 
 /// An idle worker wakes at most twice a second.
 const TICK: Duration = Duration::from_millis(500);
+
+/// How often its memory is looked at: the kernel goes through all its pages for it.
+const WEIGH: Duration = Duration::from_secs(5);
 
 /// What the loop watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +91,7 @@ struct Keeper {
     alive: Moment,
     next_tick: Moment,
     next_check: Moment,
+    next_weighing: Moment,
     /// It was seen without one of its sockets.
     let_go: bool,
     /// What is wrong with it, what it says of itself, and which of these the master knows.
@@ -162,6 +166,7 @@ impl Keeper {
             alive: now,
             next_tick: now,
             next_check: now,
+            next_weighing: now,
             let_go: false,
             troubles: Troubles::default(),
             status: None,
@@ -292,7 +297,11 @@ impl Keeper {
     fn tick(&mut self, now: Moment) {
         self.slot.set(BEAT, now.0);
         let family = self.family();
-        self.books.usage(&self.slot, family::usage(&family));
+        self.books.cpu(&self.slot, family::cpu(&family));
+        if now >= self.next_weighing {
+            self.next_weighing = now + WEIGH;
+            self.slot.set(MEMORY, family::memory(&family));
+        }
         self.books.copy(&self.slot);
         self.revive();
         if let Some(left_out) = self.voice.spout.notice(now) {

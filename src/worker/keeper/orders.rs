@@ -7,7 +7,7 @@ use super::ending::{Act, Ending};
 use super::life::Stage;
 use super::troubles::Kind;
 use crate::model::Moment;
-use crate::scoreboard::layout::{CUT, State};
+use crate::scoreboard::layout::{CUT, MEMORY, State};
 use crate::sys::{family, process};
 use crate::wire::order::{Drain, Order};
 use crate::wire::report::Report;
@@ -90,7 +90,7 @@ impl Keeper {
     fn sample(&mut self, now: Moment) -> bool {
         self.books.copy(&self.slot);
         let family = self.family();
-        self.books.usage(&self.slot, family::usage(&family));
+        self.slot.set(MEMORY, family::memory(&family));
         let hidden = match self.books.sample(&self.slot, &self.sockets, &family, now) {
             Ok(hidden) => hidden,
             Err(e) => Some(format!("its connections can't be counted: {e}")),

@@ -45,11 +45,13 @@ pub struct Judge {
     waited: Vec<bool>,
     /// Since when that is so of all.
     steady: Option<Moment>,
+    /// Not even that can be seen of one of them.
+    hidden: bool,
 }
 
 impl Judge {
     pub fn new(how: Readiness, started: Moment) -> Judge {
-        Judge { how, started, said: None, waited: Vec::new(), steady: None }
+        Judge { how, started, said: None, waited: Vec::new(), steady: None, hidden: false }
     }
 
     /// It has said READY=1, or written its newline.
@@ -70,7 +72,9 @@ impl Judge {
     pub fn due(&self) -> Option<Moment> {
         match self.how {
             Readiness::Delay(delay) => Some(self.started + delay),
-            Readiness::Accepting | Readiness::Notify | Readiness::Fd => self.steady.map(|at| at + STEADY),
+            Readiness::Accepting | Readiness::Notify | Readiness::Fd => {
+                self.steady.map(|at| at + if self.hidden { IN_DOUBT } else { STEADY })
+            }
         }
     }
 
@@ -86,14 +90,12 @@ impl Judge {
             Readiness::Notify if self.said.is_none() => {
                 Verdict::NotYet("it has not said READY=1 yet".to_owned())
             }
-            Readiness::Notify => {
-                self.accepts(seen, self.said.unwrap_or(self.started), now, "it has said READY=1, but ")
-            }
-            Readiness::Accepting => self.accepts(seen, self.started, now, ""),
+            Readiness::Notify => self.accepts(seen, now, "it has said READY=1, but "),
+            Readiness::Accepting => self.accepts(seen, now, ""),
         }
     }
 
-    fn accepts(&mut self, seen: &[(String, Seen)], since: Moment, now: Moment, but: &str) -> Verdict {
+    fn accepts(&mut self, seen: &[(String, Seen)], now: Moment, but: &str) -> Verdict {
         self.waited.resize(seen.len(), false);
         let mut missing = None;
         for ((address, seen), waited) in seen.iter().zip(&mut self.waited) {
@@ -114,10 +116,11 @@ impl Judge {
             Seen::Hidden(why) => Some((address, why)),
             Seen::Waiting | Seen::Held | Seen::Nobody => None,
         });
+        self.hidden = hidden.is_some();
         match hidden {
             None if steady >= STEADY => Verdict::Ready(None),
             None => Verdict::NotYet(format!("{but}it has waited for connections for {steady:.0?} only")),
-            Some((address, why)) if now.since(since) >= IN_DOUBT => Verdict::Ready(Some(format!(
+            Some((address, why)) if steady >= IN_DOUBT => Verdict::Ready(Some(format!(
                 "whether it accepts on {address} can't be seen ({why}): it counts as ready after {IN_DOUBT:?}"
             ))),
             Some((address, why)) => {
@@ -175,8 +178,10 @@ mod tests {
     fn what_cannot_be_seen_is_ready_after_a_second_and_that_is_said() {
         let mut judge = Judge::new(Readiness::Accepting, at(0));
         let hidden = seen(&[Seen::Waiting, Seen::Hidden("another user's".to_owned())]);
-        assert!(!ready(&judge.judge(&hidden, at(999))));
-        let Verdict::Ready(Some(why)) = judge.judge(&hidden, at(1000)) else { panic!("ready, and said") };
+        assert!(!ready(&judge.judge(&hidden, at(5000))), "seen once: it may be one that is about to end");
+        assert_eq!(judge.due(), Some(at(6000)));
+        assert!(!ready(&judge.judge(&hidden, at(5999))));
+        let Verdict::Ready(Some(why)) = judge.judge(&hidden, at(6000)) else { panic!("ready, and said") };
         assert!(why.contains("another user's"), "{why}");
         let also_held = seen(&[Seen::Hidden(String::new()), Seen::Held]);
         assert!(!ready(&judge.judge(&also_held, at(9000))), "what can be seen is not ready");
@@ -193,7 +198,7 @@ mod tests {
         assert!(!ready(&judge.judge(&seen(&[Seen::Waiting]), at(9001))));
         assert!(ready(&judge.judge(&seen(&[Seen::Waiting]), at(9051))));
         let hidden = seen(&[Seen::Hidden("io_uring".to_owned())]);
-        assert!(!ready(&judge.judge(&hidden, at(6999))) && ready(&judge.judge(&hidden, at(7000))));
+        assert!(!ready(&judge.judge(&hidden, at(10_000))) && ready(&judge.judge(&hidden, at(10_001))));
     }
 
     #[test]
