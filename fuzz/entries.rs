@@ -105,3 +105,10 @@ fn again<T: Serialize + DeserializeOwned>(value: &T) -> T {
     let bytes = serde_json::to_vec(value).expect("what was read can be written");
     serde_json::from_slice(&bytes).expect("what was written can be read")
 }
+
+/// A datagram of a program's notifications (sd_notify(3)); whether anything in it means something.
+pub fn notify(data: &[u8]) -> bool {
+    let said = masterd::worker::keeper::messages::parse(data);
+    assert!(said.len() <= data.len() / 2, "no more words than bytes");
+    !said.is_empty()
+}

@@ -46,6 +46,11 @@ fn handover() {
 }
 
 #[test]
+fn notify() {
+    replay("notify", entries::notify);
+}
+
+#[test]
 fn proxy_protocol() {
     replay("proxy_protocol", entries::proxy_protocol);
 }
