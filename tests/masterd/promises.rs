@@ -22,6 +22,9 @@ const PROMISES: [(u32, &str, &[&str]); 7] = [
             "what_is_under_way_goes_on_through_a_reload",
             "a_running_tunnel_goes_on_through_a_reload",
             "a_killed_worker_costs_its_own_requests_only",
+            "reloads_under_load_lose_nothing",
+            "datagrams_are_served_through_a_reload",
+            "one_that_serves_before_it_counts_as_ready_is_taken_back_in_good_order",
         ],
     ),
     (
@@ -37,6 +40,8 @@ const PROMISES: [(u32, &str, &[&str]); 7] = [
             "a_candidate_that_does_not_prove_itself_changes_nothing",
             "an_image_that_crashes_or_panics_gives_the_process_back",
             "an_image_that_stands_still_while_it_is_watched_is_replaced",
+            "a_new_version_that_crashes_changes_nothing_and_its_last_words_are_told",
+            "one_that_never_accepts_is_given_up_and_it_is_told_what_was_missing",
         ],
     ),
     (
@@ -48,6 +53,8 @@ const PROMISES: [(u32, &str, &[&str]); 7] = [
             "what_a_removed_service_counted_is_there_when_it_comes_back",
             "every_request_is_counted_once_and_no_counter_runs_backwards",
             "a_death_and_a_crash_at_the_same_time_count_nothing_twice",
+            "connections_are_counted_by_worker_and_by_listener",
+            "a_program_that_counts_itself_is_believed_within_bounds",
         ],
     ),
     (
