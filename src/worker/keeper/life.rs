@@ -139,7 +139,7 @@ impl Keeper {
                 Said::WatchdogEvery(period) => (self.watchdog, self.alive) = (period, now),
                 Said::Hung if self.ending.is_some() => {}
                 Said::Hung => self.fail("the program has said WATCHDOG=trigger", now),
-                Said::Stopping => info!(self.log, "the program says that it is about to end"),
+                Said::Stopping => self.status = Some("it is about to end".to_owned()),
                 Said::Extend(more) => self.extend(more, now),
                 Said::MainPid(pid) => self.rename(pid),
             }
@@ -185,6 +185,7 @@ impl Keeper {
             match family::changed() {
                 Ok(Some((pid, Change::Ended(exit)))) if pid == self.main => {
                     // It may have told its successor last.
+                    self.voice.look_again();
                     self.listen_to_it(now);
                     if pid == self.main {
                         self.ended = Some(exit.to_string());
@@ -219,7 +220,8 @@ impl Keeper {
         if matches!(self.stage, Stage::Failed { .. }) {
             return;
         }
-        // What it printed last is in the pipe.
+        // What it printed last is in the pipe, and the event of it perhaps still to come.
+        self.voice.look_again();
         self.listen_to_it(now);
         let ready = matches!(self.stage, Stage::Ready);
         let hint = hint(self.voice.spout.says_address_in_use(), ready, code_zero);

@@ -92,6 +92,13 @@ impl Voice {
         }
     }
 
+    /// Something may be there to be read everywhere, whatever events have said so far.
+    pub fn look_again(&mut self) {
+        self.streams.iter_mut().for_each(|stream| stream.more = stream.file.is_some());
+        self.notify.iter_mut().for_each(|(_, more)| *more = true);
+        self.newline.iter_mut().for_each(|(_, more)| *more = true);
+    }
+
     /// Whether more waits than the last turn took.
     pub fn has_more(&self) -> bool {
         let notify = self.notify.as_ref().is_some_and(|(_, more)| *more);
