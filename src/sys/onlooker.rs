@@ -9,6 +9,7 @@
 //! Never: an error (what can't be seen is `Sight::Hidden`), or a change to the process.
 
 use super::failure::{Tried, check_size, errno};
+use super::procfs;
 use super::waiting::{Blocked, blocked};
 use nix::sys::stat::fstat;
 use std::collections::HashSet;
@@ -288,13 +289,10 @@ fn is_gone(pid: i32, error: &io::Error) -> bool {
     if has_vanished(error) {
         return true;
     }
-    match std::fs::read(format!("/proc/{pid}/stat")) {
-        // The name may hold anything, brackets too; the state is the letter after the last of them.
-        Ok(stat) => stat
-            .rsplit(|&byte| byte == b')')
-            .next()
-            .is_some_and(|rest| matches!(rest.trim_ascii_start().first(), Some(b'Z' | b'X'))),
-        Err(error) => has_vanished(&error),
+    // One that is about to end has given up its memory, and with it whatever would let us look.
+    match procfs::stat(pid) {
+        Ok(stat) => stat.is_none_or(|stat| stat.is_ending()),
+        Err(_) => false,
     }
 }
 

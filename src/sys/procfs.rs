@@ -27,10 +27,15 @@ pub(super) struct Stat {
 const PF_EXITING: u64 = 4;
 
 impl Stat {
-    /// False for one that is ending, or has ended and only waits to be reaped. Of a process whose first thread
-    /// has ended before the others the state says the same, but not the number of threads.
+    /// False for one that has ended and only waits to be reaped. Of a process whose first thread has
+    /// ended before the others the state says the same, but not the number of threads.
     pub(super) fn is_alive(&self) -> bool {
-        !(self.exiting || matches!(self.state, b'Z' | b'X')) || self.threads > 1
+        !matches!(self.state, b'Z' | b'X') || self.threads > 1
+    }
+
+    /// Whether it does nothing any more, though its children may still be its own: it has ended, or is about to.
+    pub(super) fn is_ending(&self) -> bool {
+        !self.is_alive() || self.exiting && self.threads <= 1
     }
 }
 
@@ -185,7 +190,8 @@ mod tests {
         let with =
             |state, threads, exiting| Stat { state, parent: 1, session: 1, ticks: 0, threads, exiting };
         assert!(!with(b'Z', 0, true).is_alive() && !with(b'Z', 1, true).is_alive());
-        assert!(!with(b'R', 1, true).is_alive() && with(b'R', 1, false).is_alive());
+        assert!(with(b'R', 1, true).is_alive() && with(b'R', 1, true).is_ending());
+        assert!(!with(b'R', 1, false).is_ending() && !with(b'R', 2, true).is_ending());
         assert!(with(b'Z', 2, true).is_alive());
     }
 
