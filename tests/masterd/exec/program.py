@@ -225,6 +225,9 @@ def main():
     for _ in range(int(ASKED.get("fork", "0")) + ("leave" in ASKED)):
         child = os.fork()
         if child == 0:
+            if "leave" in ASKED:
+                # Its parent is gone by then.
+                time.sleep(0.5)
             serve(listeners)
         CHILDREN.append(child)
     if "early" not in ASKED:
