@@ -61,6 +61,14 @@ pub fn kill_remnants(shell: &mut Shell) {
     }
 }
 
+/// Takes care that the sockets of built-in services are in their mode. Only programs change it, so that it needs
+/// no look but while there are some, and when one has ended.
+pub fn mind_modes(shell: &Shell) {
+    for failed in shell.sockets.mind_modes(&shell.config) {
+        slog::warn!(shell.log, "{}", failed);
+    }
+}
+
 /// Puts back the files of unix listeners that programs have removed. `after`: the worker of this service whose
 /// end made us look.
 pub fn restore_files(shell: &mut Shell, after: Option<(&ServiceName, i32)>) {

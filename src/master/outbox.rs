@@ -332,6 +332,7 @@ fn forget(shell: &mut Shell, worker: WorkerId, death: bool) {
     }
     if handle.is_keeper() {
         aftermath::restore_files(shell, Some((&handle.service, handle.program.unwrap_or(handle.pid))));
+        aftermath::mind_modes(shell);
     }
 }
 

@@ -7,7 +7,7 @@ use super::aftermath::Remnants;
 use super::boot::Origin;
 use super::config_child::Child;
 use super::control::Control;
-use super::crew::Crew;
+use super::crew::{Crew, Handle};
 use super::samples::{self, Samples};
 use super::sockets::Sockets;
 use super::upgrade::candidate::Candidate;
@@ -261,8 +261,8 @@ fn pulse(shell: &mut Shell) {
     }
     if shell.next_pulse.is_some() {
         aftermath::restore_files(shell, None);
-        for failed in shell.sockets.mind_modes(&shell.config) {
-            slog::warn!(shell.log, "{}", failed);
+        if shell.crew.handles.values().any(Handle::is_keeper) {
+            aftermath::mind_modes(shell);
         }
         let event = inbox::pulse(shell);
         shell.queue.push_back(event);

@@ -65,6 +65,7 @@ fn tire(turn: &mut Turn, name: &ServiceName, id: WorkerId, why: String) {
         worker.tired = Some(why);
     }
 }
+
 /// Remembers for `status` that the workers of this service are used up while they are young; said once.
 fn note_early(turn: &mut Turn, name: &ServiceName, (key, after): (&str, Duration)) {
     let now = turn.now;

@@ -97,7 +97,7 @@ impl Books {
         slot.set(l::ACTIVE + Class::Tcp.index(), 0);
     }
 
-    /// Looks at the connections now. The error says what can't be seen.
+    /// Looks at the connections now; in a sentence what can't be seen of them. Errors: they can't be listed.
     pub fn sample(
         &mut self,
         slot: &Slot,

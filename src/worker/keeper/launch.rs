@@ -53,10 +53,10 @@ pub fn launch(post: &Post<'_>) -> io::Result<Started> {
     let null = fd::open_null()?;
     let slot = own_slot(post)?;
     let pipes = match exec.output {
-        Output::Log => Some([fd::pipe()?, fd::pipe()?]),
+        Output::Log => Some([pipe()?, pipe()?]),
         Output::Inherit => None,
     };
-    let ready = (exec.ready == Readiness::Fd).then(fd::pipe).transpose()?;
+    let ready = (exec.ready == Readiness::Fd).then(pipe).transpose()?;
     let notify = wants_notify(exec).then(NotifySocket::bind).transpose()?;
     let mut fds: Vec<BorrowedFd<'_>> =
         post.sockets.iter().filter_map(|socket| Some(socket.fd.as_ref()?.as_fd())).collect();
@@ -80,14 +80,12 @@ pub fn launch(post: &Post<'_>) -> io::Result<Started> {
         stderr: pipes.as_ref().map_or(stderr.as_fd(), |[_, (_, err)]| err.as_fd()),
         umask: exec.umask,
     };
+    // Last of all: nothing may fail any more when there is a program.
+    let view = View::open(shm::reopen_readonly(slot.as_fd())?.as_fd())?;
     let (pid, pidfd) = program::start(&launch)?;
-    let output = match pipes {
-        Some([(out, _), (err, _)]) => Some([unblocked(out)?, unblocked(err)?]),
-        None => None,
-    };
-    let ready = ready.map(|(read, _)| unblocked(read)).transpose()?;
-    let slot = View::open(shm::reopen_readonly(slot.as_fd())?.as_fd())?;
-    Ok(Started { pid, pidfd, output, ready, notify, slot })
+    let output = pipes.map(|pipes| pipes.map(|(read, _)| read));
+    let ready = ready.map(|(read, _)| read);
+    Ok(Started { pid, pidfd, output, ready, notify, slot: view })
 }
 
 /// Whether the program may speak through a notify socket: where nothing is waited for, some behave otherwise
@@ -96,9 +94,11 @@ fn wants_notify(exec: &Exec) -> bool {
     exec.ready == Readiness::Notify || exec.watchdog > Duration::ZERO
 }
 
-fn unblocked(fd: OwnedFd) -> io::Result<OwnedFd> {
-    listen::set_nonblocking(fd.as_fd(), true)?;
-    Ok(fd)
+/// A pipe of which only our end, the first, does not wait.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = fd::pipe()?;
+    listen::set_nonblocking(read.as_fd(), true)?;
+    Ok((read, write))
 }
 
 fn place(index: usize) -> i32 {
