@@ -154,6 +154,8 @@ def conversation(client, listeners):
 
 def serve(listeners):
     if "udp" in ASKED:
+        # It has nothing to finish: TERM ends it.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         while True:
             data, peer = listeners[0].recvfrom(65536)
             listeners[0].sendto(data, peer)
