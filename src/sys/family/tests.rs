@@ -196,7 +196,13 @@ fn what_a_dead_supervisor_has_left_is_killed_whatever_session_it_is_in() {
             parked()
         };
         let worker = sleeper();
-        wait_until("all are there", || descendants().unwrap().len() == 5);
+        wait_until("all are there, in their sessions", || {
+            let all = descendants().unwrap();
+            let with_it = all
+                .iter()
+                .filter(|pid| procfs::stat(**pid).unwrap().is_some_and(|stat| stat.session == supervisor));
+            all.len() == 5 && with_it.count() == 3
+        });
         assert!(has_children().unwrap());
         Pidfd::open(supervisor).unwrap().send_signal(libc::SIGKILL).unwrap();
         wait_until("it is dead", || !procfs::stat(supervisor).unwrap().unwrap().is_alive());
