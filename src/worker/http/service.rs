@@ -107,12 +107,12 @@ impl hyper::service::Service<Request<Incoming>> for App {
         };
         #[cfg(test)]
         assert!(request.uri().path() != "/panic-in-the-service", "asked to panic");
-        if class_of(request.headers()) == Class::Grpc {
+        if request.method() == Method::POST && class_of(request.headers()) == Class::Grpc {
             exchange.classify(Class::Grpc);
         }
         let refusal = match self.talk.head_fault() {
             Some(fault) => Some((StatusCode::BAD_REQUEST, format!("{fault}\n").into())),
-            None => refusal(&request).map(|(status, why)| (status, why.into())),
+            None => refusal(&request, &self.talk).map(|(status, why)| (status, why.into())),
         };
         if let Some((status, why)) = refusal {
             // Behind a head that may be read in two ways no second one is looked for.
@@ -127,7 +127,7 @@ impl hyper::service::Service<Request<Incoming>> for App {
 }
 
 /// What no route may get to see, and how it is answered.
-fn refusal<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
+fn refusal<B>(request: &Request<B>, talk: &Talk) -> Option<(StatusCode, &'static str)> {
     if request.method() == Method::CONNECT {
         return Some((StatusCode::METHOD_NOT_ALLOWED, "CONNECT is not served here\n"));
     }
@@ -137,7 +137,9 @@ fn refusal<B>(request: &Request<B>) -> Option<(StatusCode, &'static str)> {
     if !authority_is_plain(request) {
         return Some((StatusCode::BAD_REQUEST, "the authority and the Host disagree, or name a user\n"));
     }
-    (!host_is_plain(request)).then_some((StatusCode::BAD_REQUEST, "exactly one valid Host is required\n"))
+    let known = |host: &HeaderValue| talk.known.borrow().as_ref().is_some_and(|known| known.is_for(host));
+    (!host_is_plain(request, known))
+        .then_some((StatusCode::BAD_REQUEST, "exactly one valid Host is required\n"))
 }
 
 /// True for a path, an http URL or, with OPTIONS, an asterisk (RFC 9112, 3.2), in visible ASCII.
@@ -165,11 +167,13 @@ fn authority_is_plain<B>(request: &Request<B>) -> bool {
 
 /// True if HTTP/1.1's one Host is there and can be one (RFC 9112, 3.2).
 ///
-/// An empty one is allowed: the target may have no authority.
-fn host_is_plain<B>(request: &Request<B>) -> bool {
+/// An empty one is allowed: the target may have no authority. One that is `known` needs no second look.
+fn host_is_plain<B>(request: &Request<B>, known: impl Fn(&HeaderValue) -> bool) -> bool {
     let mut hosts = request.headers().get_all(HOST).iter();
     match hosts.next() {
-        Some(host) => (host.is_empty() || is_authority(host.as_bytes())) && hosts.next().is_none(),
+        Some(host) => {
+            (host.is_empty() || known(host) || is_authority(host.as_bytes())) && hosts.next().is_none()
+        }
         // HTTP/2 has an authority instead, HTTP/1.0 may have nothing.
         None => request.version() != Version::HTTP_11,
     }

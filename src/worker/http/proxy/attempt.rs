@@ -33,20 +33,19 @@ impl Proxy {
     pub(super) async fn attempt(
         &self,
         link: &mut Link,
-        answer: Pin<Box<dyn Future<Output = Answered>>>,
+        mut answer: Pin<&mut dyn Future<Output = Answered>>,
         tray: &Tray,
     ) -> Result<Response<Incoming>, Failure> {
-        let mut answer = answer;
         let mut stuck = Watch::new(&self.engine, self.write_timeout);
         let mut sent = self.engine.now();
         poll_fn(|cx| {
-            let uploading = !tray.ended.get();
+            let uploading = !tray.has_ended();
             // Its end shows in the answer, which says more.
             let _ = if uploading { link.drive(cx) } else { link.drive_alone(cx) };
             if let Poll::Ready(end) = answer.as_mut().poll(&mut link.listener(cx)) {
                 return Poll::Ready(end.map_err(|mut error| {
                     let unsent = error.take_message();
-                    let why = if tray.broken.get() { None } else { Some(cause(error.error())) };
+                    let why = if tray.is_broken() { None } else { Some(cause(error.error())) };
                     match (unsent, why) {
                         (_, None) => Failure::Client,
                         (Some(request), Some(why)) => Failure::Unsent(why, Box::new(request)),
@@ -65,7 +64,7 @@ impl Proxy {
                 sent = self.engine.now();
             }
             let heard = link.last_read().unwrap_or(sent);
-            if link.silence.poll(cx, sent.max(heard)).is_ready() && tray.ended.get() {
+            if link.silence.poll(cx, sent.max(heard)).is_ready() && tray.has_ended() {
                 return Poll::Ready(Err(Failure::Late("silent", self.read_timeout)));
             }
             Poll::Pending

@@ -75,6 +75,13 @@ impl Known {
     }
 }
 
+impl Known {
+    /// The last request that was passed on was for this host, too, and that is one.
+    pub fn is_for(&self, host: &HeaderValue) -> bool {
+        self.host.as_ref() == Some(host)
+    }
+}
+
 impl Client<'_> {
     fn proto(self) -> &'static str {
         if self.encrypted { "https" } else { "http" }
@@ -136,7 +143,7 @@ fn framing(headers: &mut HeaderMap, fields: Fields) -> Result<(), Refusal> {
 
 /// Several equal lengths become one; anything but digits is an error.
 fn one_length(headers: &mut HeaderMap, fields: Fields) -> Result<(), ()> {
-    if !fields.has(Fields::CONTENT_LENGTH) {
+    if !fields.has(Fields::ODD_LENGTH) {
         return Ok(());
     }
     let mut values = headers.get_all(CONTENT_LENGTH).iter();
@@ -177,6 +184,9 @@ fn host(parts: &request::Parts) -> Result<Option<HeaderValue>, Refusal> {
     let Some(authority) = parts.uri.authority() else { return Ok(given.cloned()) };
     if authority.as_str().contains('@') {
         return refused("the target names a user\n");
+    }
+    if !is_authority(authority.as_str().as_bytes()) {
+        return refused("the target's host is none\n");
     }
     if given.is_some_and(|given| !given.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())) {
         return refused("the target and the Host disagree\n");
@@ -238,21 +248,17 @@ fn is_port(port: &[u8]) -> bool {
 
 /// Drops what concerns one hop only: what `Connection` names, and what everybody knows.
 fn drop_hop_by_hop(headers: &mut HeaderMap, fields: Fields) {
-    if fields.has(Fields::CONNECTION) {
-        let mut named = Vec::new();
-        for value in headers.get_all(CONNECTION) {
-            // Nearly always that is all it says, and it goes anyway.
-            if !value.as_bytes().eq_ignore_ascii_case(b"keep-alive") {
-                named.extend(tokens(value).filter_map(|token| HeaderName::from_bytes(token).ok()));
-            }
-        }
+    if fields.has(Fields::NAMING) {
+        let lines = headers.get_all(CONNECTION).iter();
+        let named: Vec<HeaderName> =
+            lines.flat_map(tokens).filter_map(|token| HeaderName::from_bytes(token).ok()).collect();
         // A client can't have dropped what the message needs to be understood.
         for name in named.into_iter().filter(|name| *name != HOST && *name != CONTENT_LENGTH) {
             headers.remove(name);
         }
-        headers.remove(CONNECTION);
     }
     let everywhere = [
+        (Fields::CONNECTION, &CONNECTION),
         (Fields::KEEP_ALIVE, &KEEP_ALIVE),
         (Fields::PROXY_CONNECTION, &PROXY_CONNECTION),
         (Fields::TE, &TE),

@@ -76,7 +76,7 @@ impl Write for Line {
     }
 }
 
-/// A connection to a server of a group.
+/// A connection to a server of a group. It is handed on as a `Box`: it is large, and goes from hand to hand with each request.
 pub struct Link {
     pub server: Index,
     /// It has been used before: the server may have closed it meanwhile.
@@ -90,8 +90,9 @@ pub struct Link {
 }
 
 /// By which protocol.
+#[allow(clippy::large_enum_variant)]
 enum Way {
-    One(Box<One>),
+    One(One),
     /// With what its request can be made from once more.
     Two(Lane, Option<Box<Spare>>),
 }
@@ -106,41 +107,53 @@ struct One {
     ended: bool,
 }
 
-/// What `Link::try_send` gives: an answer, or an error with the request if it was not sent.
+/// What comes of a request: an answer, or an error with the request if it was not sent.
 pub type Answered = Result<Response<Incoming>, TrySendError<Request<Upload>>>;
+
+/// What `Link::try_send` gives, by protocol.
+pub enum Sent<F> {
+    One(F),
+    Two(Pin<Box<dyn Future<Output = Answered>>>),
+}
 
 impl Link {
     /// Puts hyper on a connected socket.
-    pub async fn new(builder: &Builder, server: Index, wire: Wire, silence: Watch) -> hyper::Result<Link> {
+    pub async fn new(
+        builder: &Builder,
+        server: Index,
+        wire: Wire,
+        silence: Watch,
+    ) -> hyper::Result<Box<Link>> {
         let idle_since = wire.last_read();
         let (wire, copy) = (Rc::new(wire), Rc::new(Duplicate::default()));
         let (sender, connection) = builder.handshake(Line::new(wire.clone(), copy.clone())).await?;
-        let way = Way::One(Box::new(One { wire, copy, sender, connection: Some(connection), ended: false }));
-        Ok(Link { server, used: false, idle_since, silence, way })
+        let way = Way::One(One { wire, copy, sender, connection: Some(connection), ended: false });
+        Ok(Box::new(Link { server, used: false, idle_since, silence, way }))
     }
 
     /// One request's part of a shared connection.
-    pub fn shared(server: Index, lane: Lane, silence: Watch) -> Link {
-        Link { server, used: lane.used, idle_since: lane.used_at, silence, way: Way::Two(lane, None) }
+    pub fn shared(server: Index, lane: Lane, silence: Watch) -> Box<Link> {
+        let (used, idle_since) = (lane.used, lane.used_at);
+        Box::new(Link { server, used, idle_since, silence, way: Way::Two(lane, None) })
     }
 
     /// Hands a request over; `drive` sends it. What it takes to send it `again` is kept.
-    pub fn try_send(&mut self, request: Request<Upload>) -> Pin<Box<dyn Future<Output = Answered>>> {
+    pub fn try_send(&mut self, request: Request<Upload>) -> Sent<impl Future<Output = Answered> + use<>> {
         match &mut self.way {
             Way::One(one) => {
                 one.copy.prepare(&request);
-                Box::pin(one.sender.try_send_request(request))
+                Sent::One(one.sender.try_send_request(request))
             }
             Way::Two(lane, spare) => {
                 *spare = Some(Box::new(Spare::of(&request)));
-                Box::pin(lane.sender.try_send_request(request))
+                Sent::Two(Box::pin(lane.sender.try_send_request(request)))
             }
         }
     }
 
     /// The request that was sent last, with the body that is on the tray. `None` if it is not there any more, which is so with
     /// HTTP/1.1 wherever a second delivery may do harm.
-    pub fn again(&mut self, tray: &Rc<Tray>) -> Option<Request<Upload>> {
+    pub fn again(&mut self, tray: &Tray) -> Option<Request<Upload>> {
         let head = match &mut self.way {
             Way::One(one) => one.copy.read_back(),
             Way::Two(_, spare) => spare.take().map(|spare| spare.into_request()),
@@ -200,10 +213,19 @@ impl Link {
 
     /// True if it may be kept and another request be sent: it is idle, open, and the server has sent nothing unasked.
     pub fn is_fresh(&mut self) -> bool {
+        // It was free when it was driven last, and its socket has had no event since.
+        if self.is_free() && self.is_still() {
+            return true;
+        }
         // A future of nobody: what it waits for wakes nobody either.
         let mut cx = Context::from_waker(Waker::noop());
         let _ = self.drive(&mut cx);
         self.is_free()
+    }
+
+    /// Its socket has nothing to say.
+    fn is_still(&self) -> bool {
+        matches!(&self.way, Way::One(one) if !one.wire.may_read() && !one.wire.has_fin())
     }
 
     /// When the server last sent anything; `None` where others share the connection.
@@ -224,8 +246,7 @@ impl Link {
 
     /// After a 101: the socket, and what hyper has read beyond the head.
     pub fn switch(self) -> Option<(Wire, Bytes)> {
-        let Way::One(one) = self.way else { return None };
-        let One { wire, connection, sender, .. } = *one;
+        let Way::One(One { wire, connection, sender, .. }) = self.way else { return None };
         drop(sender);
         let parts = connection?.into_parts();
         drop(parts.io);

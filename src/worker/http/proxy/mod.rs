@@ -36,13 +36,14 @@ use hyper::client::conn::http1::Builder;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use hyper::{Request, Response, StatusCode, Version};
 use lane::Lane;
-use link::Link;
+use link::{Link, Sent};
 use pool::Pools;
-use relay::Relay;
+use relay::{Come, Relay};
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt::Display;
 use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 use upload::{Tray, Upload};
@@ -53,7 +54,9 @@ const BUFFER: usize = 64 * 1024;
 /// One `proxy` route, as this worker runs it.
 pub struct Proxy {
     pub group: Group,
-    idle: RefCell<Vec<Vec<Link>>>,
+    // clippy: a `Link` moves to and fro with each request.
+    #[allow(clippy::vec_box)]
+    idle: RefCell<Vec<Vec<Box<Link>>>>,
     /// HTTP/2 connections, one to each server, where that is spoken.
     lanes: RefCell<Vec<Option<Lane>>>,
     http2: bool,
@@ -143,7 +146,7 @@ impl Proxy {
             parts.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         exchange.may_be_silent_for(self.idle_timeout);
-        let tray = Tray::new(body, exchange.clone());
+        let tray = Tray::new(body, exchange);
         // In a box: it is large, and passes through many hands.
         let request = Box::new(Request::from_parts(parts, Upload::new(&tray)));
         Ok(self.clone().attempts(exchange.clone(), request, asked, tray))
@@ -155,7 +158,7 @@ impl Proxy {
         exchange: Exchange,
         request: Box<Request<Upload>>,
         asked: Asked,
-        tray: Rc<Tray>,
+        tray: Tray,
     ) -> Reply {
         // From here on it is waited for only while the upstream takes it. Not sooner: hyper looks at once for what may have
         // come with the head, and if that is the client's end, somebody has to want to hear of it.
@@ -168,8 +171,10 @@ impl Proxy {
                 Ok(link) => link,
                 Err(reply) => return reply,
             };
-            let answer = link.try_send(*request);
-            let attempt = self.attempt(&mut link, answer, &tray).await;
+            let attempt = match link.try_send(*request) {
+                Sent::One(answer) => self.attempt(&mut link, pin!(answer), &tray).await,
+                Sent::Two(mut answer) => self.attempt(&mut link, answer.as_mut(), &tray).await,
+            };
             exchange.docket().upstream(self.group.name(link.server), self.engine.now().since(began));
             let failure = match attempt {
                 Ok(response) => {
@@ -196,12 +201,12 @@ impl Proxy {
         link: &mut Link,
         course: &mut Course,
         exchange: &Exchange,
-        tray: &Rc<Tray>,
+        tray: &Tray,
     ) -> Result<Box<Request<Upload>>, Box<Reply>> {
         let (server, used) = (link.server, link.used);
-        let mut again = || if tray.begun.get() { None } else { link.again(tray).map(Box::new) };
+        let mut again = || if tray.has_begun() { None } else { link.again(tray).map(Box::new) };
         let (why, again) = match failure {
-            Failure::Client => return Err(broken_body(exchange, tray.late.get()).into()),
+            Failure::Client => return Err(broken_body(exchange, tray.is_late()).into()),
             Failure::Late(what, limit) => {
                 let why = format!("{what} for {limit:?}");
                 self.group.complain(server, &why);
@@ -240,7 +245,7 @@ impl Proxy {
     }
 
     /// A connection to the next server that has one to give.
-    async fn link(&self, course: &mut Course, exchange: &Exchange) -> Result<Link, Reply> {
+    async fn link(&self, course: &mut Course, exchange: &Exchange) -> Result<Box<Link>, Reply> {
         loop {
             let Some(server) = self.group.pick(&course.tried) else {
                 return Err(if course.tried.is_empty() { unavailable() } else { unreachable() });
@@ -278,7 +283,7 @@ impl Proxy {
     }
 
     /// Puts HTTP on a new connection.
-    async fn begin(&self, server: Index, wire: Wire) -> hyper::Result<Link> {
+    async fn begin(&self, server: Index, wire: Wire) -> hyper::Result<Box<Link>> {
         if !self.http2 {
             return Link::new(&self.builder, server, wire, self.silence()).await;
         }
@@ -295,7 +300,7 @@ impl Proxy {
     fn pass_on(
         self: &Rc<Self>,
         response: Response<Incoming>,
-        link: Link,
+        link: Box<Link>,
         asked: Asked,
         exchange: &Exchange,
     ) -> Reply {
@@ -309,18 +314,28 @@ impl Proxy {
         }
         let mut made = Made::new(parts.status, parts.headers);
         made.reason = parts.extensions.remove();
-        if incoming.is_end_stream() {
-            self.keep(link);
-        } else {
-            let mut relay = Relay::new(incoming, link, self, exchange.clone(), class);
-            relay.ends_by_closing(asked.version);
-            made.content = Content::Relay(Box::new(relay));
-        }
+        made.content = match Come::of(incoming, &link) {
+            Come::Whole(bytes) => {
+                self.keep(link);
+                Content::Bytes(bytes)
+            }
+            Come::Part(part) => {
+                let mut relay = Relay::new(part, link, self, exchange.clone(), class);
+                relay.ends_by_closing(asked.version);
+                Content::Relay(Box::new(relay))
+            }
+        };
         Reply::Made(made)
     }
 
     /// A connection becomes a WebSocket, if that was asked for.
-    async fn switch(&self, headers: HeaderMap, link: Link, websocket: bool, exchange: &Exchange) -> Reply {
+    async fn switch(
+        &self,
+        headers: HeaderMap,
+        link: Box<Link>,
+        websocket: bool,
+        exchange: &Exchange,
+    ) -> Reply {
         let server = link.server;
         let agreed = headers
             .get(UPGRADE)

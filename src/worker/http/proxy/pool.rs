@@ -38,12 +38,12 @@ impl Proxy {
     /// Since when its oldest idle connection has been so, and to which server that is.
     fn oldest(&self) -> Option<(Moment, Index)> {
         let idle = self.idle.borrow();
-        let first = |(server, kept): (Index, &Vec<Link>)| Some((kept.first()?.idle_since, server));
+        let first = |(server, kept): (Index, &Vec<Box<Link>>)| Some((kept.first()?.idle_since, server));
         idle.iter().enumerate().filter_map(first).min()
     }
 
     /// Keeps a connection whose answer has ended, if its request has, too, and there is room.
-    pub(super) fn keep(&self, mut link: Link) {
+    pub(super) fn keep(&self, mut link: Box<Link>) {
         let kept = &mut self.idle.borrow_mut()[link.server];
         // That it is free shows when the answer's end is read, nearly always; it is looked at when it is taken, too.
         if kept.len() < self.keep && (link.is_free() || link.is_fresh()) {
@@ -53,7 +53,7 @@ impl Proxy {
     }
 
     /// A connection that is fit for another request.
-    pub(super) fn take_idle(&self, server: Index) -> Option<Link> {
+    pub(super) fn take_idle(&self, server: Index) -> Option<Box<Link>> {
         if let Some(lane) = &mut self.lanes.borrow_mut()[server]
             && lane.is_open()
         {

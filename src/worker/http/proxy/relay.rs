@@ -17,16 +17,54 @@ use hyper::header::{HeaderMap, HeaderValue};
 use std::io::{Error, ErrorKind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 /// What gRPC calls it when another server is to be asked.
 const UNAVAILABLE: &str = "14";
 /// Pieces passed on before other connections get their turn.
 const AT_A_TIME: u32 = 16;
 
-pub struct Relay {
+/// What has come of an answer's body when its head is passed on.
+pub enum Come {
+    /// All of it, as of most small answers: it needs no `Relay`.
+    Whole(Bytes),
+    Part(Part),
+}
+
+/// A body, and what has been taken of it already.
+pub struct Part {
     incoming: Incoming,
-    link: Option<Link>,
+    ahead: Option<hyper::Result<Frame<Bytes>>>,
+}
+
+impl Come {
+    /// Looks at what is here without waiting. `link` is the connection that the body comes by.
+    pub fn of(incoming: Incoming, link: &Link) -> Come {
+        let mut part = Part { incoming, ahead: None };
+        if part.incoming.is_end_stream() {
+            return Come::Whole(Bytes::new());
+        }
+        if link.is_shared() || part.incoming.size_hint().exact().is_none() {
+            return Come::Part(part);
+        }
+        // Whoever waits for more of it polls it again.
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(&mut part.incoming).poll_frame(&mut cx) {
+            Poll::Ready(Some(Ok(frame))) if frame.is_data() && part.incoming.is_end_stream() => {
+                Come::Whole(frame.into_data().unwrap_or_default())
+            }
+            Poll::Ready(ahead) => {
+                part.ahead = ahead;
+                Come::Part(part)
+            }
+            Poll::Pending => Come::Part(part),
+        }
+    }
+}
+
+pub struct Relay {
+    part: Part,
+    link: Option<Box<Link>>,
     proxy: Rc<Proxy>,
     exchange: Exchange,
     silence: Watch,
@@ -46,13 +84,13 @@ pub struct Relay {
 pub type Cut = Box<dyn std::error::Error + Send + Sync>;
 
 impl Relay {
-    pub fn new(incoming: Incoming, link: Link, proxy: &Rc<Proxy>, exchange: Exchange, class: Class) -> Relay {
+    pub fn new(part: Part, link: Box<Link>, proxy: &Rc<Proxy>, exchange: Exchange, class: Class) -> Relay {
         let limit = if class.is_long_lived() { proxy.idle_timeout } else { proxy.read_timeout };
         let silence = Watch::new(&proxy.engine, limit);
-        let endless = incoming.size_hint().exact().is_none();
+        let endless = part.incoming.size_hint().exact().is_none();
         let (link, heard, proxy) = (Some(link), proxy.engine.now(), proxy.clone());
         let (by_closing, pieces, broken) = (false, 0, None);
-        Relay { incoming, heard, link, proxy, exchange, silence, class, endless, by_closing, pieces, broken }
+        Relay { part, heard, link, proxy, exchange, silence, class, endless, by_closing, pieces, broken }
     }
 
     /// To a client of this version, an answer of no announced length ends where the connection is closed.
@@ -78,14 +116,18 @@ impl Relay {
 
     /// What has come of the body. What hyper has read with the head is here without another look at the socket.
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let Some(link) = self.link.as_mut() else { return Pin::new(&mut self.incoming).poll_frame(cx) };
-        let here = Pin::new(&mut self.incoming).poll_frame(&mut link.listener(cx));
+        if let Some(ahead) = self.part.ahead.take() {
+            return Poll::Ready(Some(ahead));
+        }
+        let incoming = &mut self.part.incoming;
+        let Some(link) = self.link.as_mut() else { return Pin::new(incoming).poll_frame(cx) };
+        let here = Pin::new(&mut *incoming).poll_frame(&mut link.listener(cx));
         if here.is_ready() || link.is_shared() {
             return here;
         }
         // Its end shows in the body, which says more.
         let _ = link.drive(cx);
-        Pin::new(&mut self.incoming).poll_frame(&mut link.listener(cx))
+        Pin::new(incoming).poll_frame(&mut link.listener(cx))
     }
 
     fn ended(&mut self) {
@@ -180,18 +222,24 @@ impl Body for Relay {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.part.ahead.is_none() && self.part.incoming.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        let left = self.part.incoming.size_hint();
+        match (&self.part.ahead, left.exact()) {
+            (Some(Ok(frame)), Some(left)) => {
+                SizeHint::with_exact(left + frame.data_ref().map_or(0, Bytes::len) as u64)
+            }
+            _ => left,
+        }
     }
 }
 
 impl Drop for Relay {
     fn drop(&mut self) {
         // hyper lets go of a body whose announced length is complete without asking for its end.
-        if self.incoming.is_end_stream() {
+        if self.is_end_stream() {
             self.ended();
         }
     }

@@ -15,29 +15,54 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-/// The client's body, and how far it has come.
-pub struct Tray {
+/// The client's body, and how far it has come; copies mean the same one. Most requests have none, and no work with it.
+#[derive(Clone)]
+pub struct Tray(Option<Rc<Load>>);
+
+struct Load {
     body: RefCell<Incoming>,
     exchange: Exchange,
-    /// A piece has been taken: it can't be sent again.
-    pub begun: Cell<bool>,
-    /// It has been taken to its end.
-    pub ended: Cell<bool>,
-    /// The client broke it off, or framed it badly.
-    pub broken: Cell<bool>,
+    /// A piece has been taken.
+    begun: Cell<bool>,
+    ended: Cell<bool>,
+    broken: Cell<bool>,
     /// The client stands still.
-    pub late: Cell<bool>,
+    late: Cell<bool>,
 }
 
 impl Tray {
-    pub fn new(body: Incoming, exchange: Exchange) -> Rc<Tray> {
-        let ended = Cell::new(body.is_end_stream());
-        let (begun, broken, late) = (Cell::new(false), Cell::new(false), Cell::new(false));
-        Rc::new(Tray { body: RefCell::new(body), exchange, begun, ended, broken, late })
+    pub fn new(body: Incoming, exchange: &Exchange) -> Tray {
+        if body.is_end_stream() {
+            return Tray(None);
+        }
+        let (begun, ended) = (Cell::new(false), Cell::new(false));
+        let (broken, late) = (Cell::new(false), Cell::new(false));
+        let (body, exchange) = (RefCell::new(body), exchange.clone());
+        Tray(Some(Rc::new(Load { body, exchange, begun, ended, broken, late })))
+    }
+
+    /// A piece of it has been taken: it can't be sent again.
+    pub fn has_begun(&self) -> bool {
+        self.0.as_ref().is_some_and(|load| load.begun.get())
+    }
+
+    /// It has been taken to its end.
+    pub fn has_ended(&self) -> bool {
+        self.0.as_ref().is_none_or(|load| load.ended.get())
+    }
+
+    /// The client broke it off, or framed it badly, or is too late with it.
+    pub fn is_broken(&self) -> bool {
+        self.0.as_ref().is_some_and(|load| load.broken.get())
+    }
+
+    /// The client stood still.
+    pub fn is_late(&self) -> bool {
+        self.0.as_ref().is_some_and(|load| load.late.get())
     }
 }
 
-impl Drop for Tray {
+impl Drop for Load {
     fn drop(&mut self) {
         if !self.ended.get() {
             // What is left of it is read by nobody.
@@ -48,13 +73,11 @@ impl Drop for Tray {
 }
 
 /// One attempt to send what is on a tray.
-pub struct Upload {
-    tray: Rc<Tray>,
-}
+pub struct Upload(Tray);
 
 impl Upload {
-    pub fn new(tray: &Rc<Tray>) -> Upload {
-        Upload { tray: tray.clone() }
+    pub fn new(tray: &Tray) -> Upload {
+        Upload(tray.clone())
     }
 }
 
@@ -63,48 +86,48 @@ impl Body for Upload {
     type Error = Cut;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let tray = &self.tray;
-        let polled = Pin::new(&mut *tray.body.borrow_mut()).poll_frame(cx);
+        let Some(load) = &self.0.0 else { return Poll::Ready(None) };
+        let polled = Pin::new(&mut *load.body.borrow_mut()).poll_frame(cx);
         match polled {
             Poll::Pending => {
-                tray.exchange.body_wanted(true);
-                ready!(tray.exchange.body_is_late(cx));
-                tray.late.set(true);
-                tray.broken.set(true);
+                load.exchange.body_wanted(true);
+                ready!(load.exchange.body_is_late(cx));
+                load.late.set(true);
+                load.broken.set(true);
                 Poll::Ready(Some(Err(Error::from(ErrorKind::TimedOut).into())))
             }
             Poll::Ready(Some(Ok(mut frame))) => {
-                tray.begun.set(true);
+                load.begun.set(true);
                 // It is the upstream's turn now.
-                tray.exchange.body_wanted(false);
-                let mut last = tray.body.borrow().is_end_stream();
+                load.exchange.body_wanted(false);
+                let mut last = load.body.borrow().is_end_stream();
                 if let Some(trailers) = frame.trailers_mut() {
                     forward::trailers(trailers);
                     last = true;
                 }
                 if last {
-                    tray.ended.set(true);
-                    tray.exchange.body_taken();
+                    load.ended.set(true);
+                    load.exchange.body_taken();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(None) => {
-                tray.ended.set(true);
-                tray.exchange.body_taken();
+                load.ended.set(true);
+                load.exchange.body_taken();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(e))) => {
-                tray.broken.set(true);
+                load.broken.set(true);
                 Poll::Ready(Some(Err(e.into())))
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.tray.body.borrow().is_end_stream()
+        self.0.0.as_ref().is_none_or(|load| load.body.borrow().is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.tray.body.borrow().size_hint()
+        self.0.0.as_ref().map_or_else(|| SizeHint::with_exact(0), |load| load.body.borrow().size_hint())
     }
 }
