@@ -9,7 +9,7 @@ use super::control::CLIENT_TOKENS;
 use super::crew::{Handle, Heard, REPORTS_PER_TURN};
 use super::turn::{Shell, now};
 use super::upgrade::candidate;
-use crate::model::WorkerId;
+use crate::model::{GAVE_UP, WorkerId};
 use crate::policy::{Event, Queue, Reading, Word};
 use crate::scoreboard::view::Beat;
 use crate::sys::process::{self, Exit};
@@ -231,14 +231,14 @@ fn tamed(text: &str, limit: usize) -> String {
 fn death(shell: &mut Shell, worker: WorkerId, out: &mut Vec<Event>) {
     let Some(handle) = shell.crew.handles.get_mut(&worker) else { return };
     // Reaped when it is forgotten: should this image crash before, the next one must find it.
-    let how = match handle.pidfd.ended() {
-        Ok(Some(exit)) => exit.to_string(),
+    let (how, gave_up) = match handle.pidfd.ended() {
+        Ok(Some(exit)) => (exit.to_string(), exit == Exit::Code(GAVE_UP)),
         Ok(None) => return,
-        Err(e) => format!("could not be reaped: {e}"),
+        Err(e) => (format!("could not be reaped: {e}"), false),
     };
     // What comes after so many would be heard too late; a worker that means well says far less.
     hear(shell, worker, LAST_WORDS, out);
-    out.push(Event::Died { worker, how });
+    out.push(Event::Died { worker, how, gave_up });
 }
 
 fn reading_ended(shell: &mut Shell, number: usize, out: &mut Vec<Event>) {

@@ -14,5 +14,5 @@ pub mod tickets;
 pub use class::Class;
 pub use ids::{ClientId, Generation, PlanId, Seat, ServiceName, WorkerId};
 pub use moment::Moment;
-pub use phase::Phase;
+pub use phase::{GAVE_UP, Phase};
 pub use tickets::TicketSecret;

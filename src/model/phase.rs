@@ -12,6 +12,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The exit status of a worker that can't go on and has said why.
+pub const GAVE_UP: i32 = 1;
+
 /// Where a worker stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -9,9 +9,6 @@ use super::{backoff, drain, printed, rescue, rollover, verdict, waiters};
 use crate::model::fleet::Worker;
 use crate::model::{Phase, WorkerId};
 
-/// How a worker ends that has said what is wrong: that it did says nothing more.
-const SAID: &str = "exited with status 1";
-
 /// The worker says that it leaves on purpose.
 pub fn leaving(turn: &mut Turn, id: WorkerId) {
     if let Some(worker) = turn.fleet.workers.get_mut(&id) {
@@ -60,18 +57,18 @@ pub fn stuck(turn: &mut Turn, found: Vec<(WorkerId, String)>) {
 pub fn spawn_failed(turn: &mut Turn, id: WorkerId, why: String) {
     if let Some(worker) = turn.fleet.workers.get_mut(&id) {
         worker.failed = Some(why);
-        died(turn, id, "could not be started");
+        died(turn, id, "could not be started", false);
     }
 }
 
 /// The worker has been reaped.
-pub fn died(turn: &mut Turn, id: WorkerId, how: &str) {
+pub fn died(turn: &mut Turn, id: WorkerId, how: &str, gave_up: bool) {
     let Some(worker) = turn.fleet.workers.get(&id).cloned() else {
         return;
     };
     let asked = worker.leaving || (worker.phase == Phase::Stopping && !worker.hung);
     let how = match &worker.failed {
-        Some(why) if how == SAID => why.clone(),
+        Some(why) if gave_up => why.clone(),
         Some(why) => format!("{how}: {why}"),
         None => how.to_owned(),
     };

@@ -74,7 +74,7 @@ fn apply(turn: &mut Turn, event: Event) {
         Event::Closed { worker, rites } => rescue::closed(turn, worker, rites),
         Event::Failed { worker, why, lines } => deaths::failed(turn, worker, why, lines),
         Event::Extend { worker, more } => drain::extend(turn, worker, more),
-        Event::Died { worker, how } => deaths::died(turn, worker, &how),
+        Event::Died { worker, how, gave_up } => deaths::died(turn, worker, &how, gave_up),
         Event::Pulse { workers, queues } => pulse::beat(turn, &workers, &queues),
         Event::Due => {}
     }

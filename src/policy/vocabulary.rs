@@ -80,6 +80,8 @@ pub enum Event {
     Died {
         worker: WorkerId,
         how: String,
+        /// It ended as workers do that have said why they can't go on.
+        gave_up: bool,
     },
     /// Sockets that the plan in force does not name, at this seat (`None`: shared ones), lost the last
     /// worker that served them.

@@ -38,6 +38,7 @@ mod tests;
 
 use crate::inherit::Inheritance;
 use crate::log::Sink;
+use crate::model::GAVE_UP;
 use crate::sys::fork::exit_now;
 use crate::wire::report::Report;
 use mailbox::Mailbox;
@@ -74,7 +75,7 @@ fn live(mut inheritance: Inheritance) -> i32 {
             error!(log, "can't come up: {why}");
             sink.flush();
             Mailbox::new(channel).send(&Report::Failed { why: why.to_string(), lines: Vec::new() }, &log);
-            1
+            GAVE_UP
         }
     }
 }

@@ -26,7 +26,7 @@ use super::sweep::{TICK, sweep};
 use super::tls::Keyring;
 use crate::config::{self, Accept, Address};
 use crate::log::Sink;
-use crate::model::{Generation, Moment, Seat, TicketSecret};
+use crate::model::{GAVE_UP, Generation, Moment, Seat, TicketSecret};
 use crate::scoreboard::layout::{IDLE, PID, State};
 use crate::scoreboard::slot::Slot;
 use crate::sys::signal::{SignalFd, Word};
@@ -175,7 +175,7 @@ fn give_up(mailbox: &mut Mailbox, log: &Logger, error: &io::Error) -> i32 {
     let why = format!("can't begin to serve: {error}");
     error!(log, "{why}");
     mailbox.send(&Report::Failed { why, lines: Vec::new() }, log);
-    1
+    GAVE_UP
 }
 
 /// The parts of a loop, joined.
@@ -237,7 +237,7 @@ impl Worker {
                     error!(self.shared.log, "the event loop can't go on: {e}");
                     self.mailbox
                         .send(&Report::Failed { why: e.to_string(), lines: Vec::new() }, &self.shared.log);
-                    self.leave = Some(1);
+                    self.leave = Some(GAVE_UP);
                 }
             }
         }

@@ -13,6 +13,7 @@ use crate::master::handover::inventory::{self, Inherited, Survive};
 use crate::master::handover::record::{Head, Record};
 use crate::master::handover::restore;
 use crate::master::turn::Shell;
+use crate::model::WorkerId;
 use crate::policy::Event;
 use crate::sys::exec::{self, Program};
 use crate::sys::ledger::Ledger;
@@ -90,8 +91,11 @@ fn take_over_again(state: OwnedFd, args: &[CString], worker_main: WorkerMain) ->
             shell.queue.push_back(Event::Returned { why });
             // Decided on by the image that crashed, and not started any more.
             let unborn = shell.fleet.workers.keys().filter(|id| !shell.crew.handles.contains_key(id));
-            let how = || "was not started: its image ended first".to_owned();
-            let lost: Vec<Event> = unborn.map(|id| Event::Died { worker: *id, how: how() }).collect();
+            let lost = |id: &WorkerId| {
+                let how = "was not started: its image ended first".to_owned();
+                Event::Died { worker: *id, how, gave_up: false }
+            };
+            let lost: Vec<Event> = unborn.map(lost).collect();
             shell.queue.extend(lost);
             boot::resume(shell)
         }

@@ -56,7 +56,7 @@ fn what_is_wrong_with_a_program_is_an_error_once() {
 fn program_fails(sim: &mut Sim, worker: WorkerId) {
     let lines = vec!["Traceback:".to_owned(), "ImportError: no app".to_owned()];
     sim.tell(Event::Failed { worker, why: "exited with status 3".to_owned(), lines });
-    sim.tell(Event::Died { worker, how: "exited with status 1".to_owned() });
+    sim.tell(Event::Died { worker, how: "exited with status 1".to_owned(), gave_up: true });
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn words_about_a_worker_that_is_gone_mean_nothing() {
         Event::Failed { worker, why: String::new(), lines: Vec::new() },
         Event::Extend { worker, more: SECOND },
         Event::SpawnFailed { worker, why: String::new() },
-        Event::Died { worker, how: String::new() },
+        Event::Died { worker, how: String::new(), gave_up: false },
     ] {
         assert_eq!(sim.tell(event), []);
     }

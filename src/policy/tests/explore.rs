@@ -63,7 +63,7 @@ fn possible(fleet: &Fleet) -> Vec<Event> {
             let reading = Reading { worker: *id, requests: u64::MAX, ..Reading::default() };
             events.push(Event::Pulse { workers: vec![reading], queues: Vec::new() });
         }
-        events.push(Event::Died { worker: *id, how: "gone".to_owned() });
+        events.push(Event::Died { worker: *id, how: "gone".to_owned(), gave_up: false });
     }
     if next_due(fleet).is_some() {
         events.push(Event::Due);

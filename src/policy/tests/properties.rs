@@ -141,7 +141,7 @@ fn untimely(sim: &mut Sim, who: usize, what: u8) {
         2 => Event::Failed { worker, why, lines: vec!["it printed this".to_owned()] },
         6 => Event::Extend { worker, more: 30 * SECOND },
         3 => Event::Spawned { worker, pid: 1 },
-        4 => Event::Died { worker: WorkerId(999_999), how: why },
+        4 => Event::Died { worker: WorkerId(999_999), how: why, gave_up: false },
         _ => Event::SpawnFailed { worker: WorkerId(999_999), why },
     };
     sim.tell(event);

@@ -382,7 +382,7 @@ impl Sim {
             }
             Step::Die(worker, how) => {
                 if self.fakes.remove(&worker).is_some() {
-                    self.tell(Event::Died { worker, how: how.to_owned() });
+                    self.tell(Event::Died { worker, how: how.to_owned(), gave_up: false });
                 }
             }
         }

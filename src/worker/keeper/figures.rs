@@ -97,7 +97,8 @@ impl Books {
         slot.set(l::ACTIVE + Class::Tcp.index(), 0);
     }
 
-    /// Looks at the connections now; in a sentence what can't be seen of them. Errors: they can't be listed.
+    /// Looks at the connections now; in a sentence what can't be seen of them. Errors: those of a listener can't be
+    /// listed; the others' count.
     pub fn sample(
         &mut self,
         slot: &Slot,
@@ -111,11 +112,17 @@ impl Books {
         let listeners: Vec<SocketAddr> = sockets.iter().filter_map(tcp).collect();
         let all = if listeners.is_empty() { Vec::new() } else { sock_diag::tcp(&listeners)? };
         let ours: Vec<&Connection> = all.iter().filter(|c| mine(c.inode)).collect();
-        let mut open = 0;
+        let (mut open, mut failed) = (0, None);
         for (n, socket) in sockets.iter().enumerate() {
             let count = match &socket.kind {
                 Kind::Tcp(address) => ours.iter().filter(|c| came_by(c.local, *address)).count(),
-                Kind::Unix(name) => sock_diag::unix(name)?.iter().filter(|c| mine(c.inode)).count(),
+                Kind::Unix(name) => match sock_diag::unix(name) {
+                    Ok(all) => all.iter().filter(|c| mine(c.inode)).count(),
+                    Err(error) => {
+                        failed.get_or_insert(error);
+                        continue;
+                    }
+                },
                 Kind::Udp => 0,
             };
             open += count as u64;
@@ -140,7 +147,7 @@ impl Books {
                 }
             )
         };
-        Ok(hidden.then(why))
+        failed.map_or_else(|| Ok(hidden.then(why)), Err)
     }
 
     /// The table of open connections, and the bytes that have passed since the last sample.

@@ -7,7 +7,7 @@ use super::troubles::Kind;
 use super::voice::Heard;
 use super::{Keeper, TICK, messages, sockets};
 use crate::config::{Program, Readiness};
-use crate::model::Moment;
+use crate::model::{GAVE_UP, Moment};
 use crate::scoreboard::layout::State;
 use crate::sys::family::{self, Change};
 use crate::sys::process::Pidfd;
@@ -262,7 +262,7 @@ impl Keeper {
             Stage::Ready => self.mind_the_watchdog(now),
             Stage::Failed { look, .. } if now < *look => {}
             Stage::Failed { since, .. } if self.is_alone() || now.since(*since) > CLEARED => {
-                self.leave = Some(1);
+                self.leave = Some(GAVE_UP);
             }
             Stage::Failed { since, .. } => {
                 let since = *since;

@@ -26,7 +26,7 @@ use super::startup::word_of;
 use super::turn::Setup;
 use crate::config::{self, Exec};
 use crate::log::Sink;
-use crate::model::{Generation, Moment};
+use crate::model::{GAVE_UP, Generation, Moment};
 use crate::scoreboard::layout::{BEAT, CUT, MEMORY, PID, State};
 use crate::scoreboard::slot::Slot;
 use crate::sys::process::Pidfd;
@@ -124,7 +124,7 @@ pub fn serve(setup: Setup) -> i32 {
         Ok(mut keeper) => keeper.live(),
         Err(e) => {
             Mailbox::new(channel).send(&Report::Failed { why: e.to_string(), lines: Vec::new() }, &log);
-            1
+            GAVE_UP
         }
     }
 }
@@ -222,7 +222,7 @@ impl Keeper {
                 Err(e) => {
                     error!(self.log, "the event loop can't go on: {e}");
                     self.report(&Report::Failed { why: e.to_string(), lines: Vec::new() });
-                    self.leave = Some(1);
+                    self.leave = Some(GAVE_UP);
                 }
             }
         }
