@@ -5,7 +5,7 @@ use super::figures::heading;
 use super::server::{Kind, Server, Setup, Work};
 use super::wrk::{self, Done};
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 11;
 const MANY: usize = 64;
 const FEW: usize = 8;
 
@@ -17,7 +17,7 @@ pub fn run() {
          `proxy_http_version 1.1`, HAProxy with `http-reuse always`. The client's address, protocol and host go \
          along in `X-Forwarded-For`, `-Proto` and `-Host`; masterd says the same in `Forwarded` besides. CPU is \
          that of the worker, with 64 connections; times are those that wrk sees with 8, and as it shares its CPU \
-         with the origin, both have their part in them. Three rounds.",
+         with the origin, both have their part in them. Eleven rounds.",
     );
     let origin = origin();
     let work = Work::Proxy { origin: origin.address, websocket: false };
@@ -29,7 +29,7 @@ pub fn run() {
         let (each, many) = cost(server, &tiny, MANY);
         column.note("12 bytes: µs of CPU per request", 2, each);
         column.note("12 bytes: requests per second", 0, many.rate);
-        let few = wrk::run(&tiny, FEW, 2);
+        let few = wrk::run(&tiny, FEW, 1);
         column.note("12 bytes: median time, µs", 0, few.p50);
         column.note("12 bytes: 99th percentile, µs", 0, few.p99);
         let (each, many) = cost(server, &format!("{tiny}100k"), MANY);
@@ -44,9 +44,9 @@ pub fn origin() -> Server {
     Server::start(Kind::Nginx, Setup { cpu: Some(1), work: Work::Files, ..Setup::default() })
 }
 
-/// Microseconds of the worker's CPU per request, in two seconds of load.
+/// Microseconds of the worker's CPU per request, in a second of load.
 pub fn cost(server: &Server, url: &str, connections: usize) -> (f64, Done) {
     let before = server.cpu_ns();
-    let done = wrk::run(url, connections, 2);
+    let done = wrk::run(url, connections, 1);
     ((server.cpu_ns() - before) as f64 / 1e3 / done.requests, done)
 }

@@ -49,6 +49,8 @@ fn the_authority_and_the_host_agree() {
         &[METHOD, SCHEME, HOST, PATH, ("host", "test"), ("host", "test")],
         &[METHOD, SCHEME, HOST, PATH, ("host", "")],
         &[METHOD, SCHEME, (":authority", "me@test"), PATH],
+        &[METHOD, SCHEME, (":authority", "test,other"), PATH],
+        &[METHOD, SCHEME, (":authority", "test:99999"), PATH],
     ]);
     let place = Place::new();
     let origin = Origin::answering(|_| ok(""));
