@@ -135,7 +135,7 @@ fn refusal<B>(request: &Request<B>, talk: &Talk) -> Option<(StatusCode, &'static
         return Some((StatusCode::BAD_REQUEST, "the target is none\n"));
     }
     if !authority_is_plain(request) {
-        return Some((StatusCode::BAD_REQUEST, "the authority and the Host disagree, or name a user\n"));
+        return Some((StatusCode::BAD_REQUEST, "the target's authority is none, or the Host disagrees\n"));
     }
     let known = |host: &HeaderValue| talk.known.borrow().as_ref().is_some_and(|known| known.is_for(host));
     (!host_is_plain(request, known))
@@ -155,14 +155,14 @@ fn target_is_plain<B>(request: &Request<B>) -> bool {
     formed && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// True if an HTTP/2 request has no authority, or one that each Host agrees with (RFC 9113, 8.3.1).
+/// True if a target has no authority, or one that can be a Host, and that each Host agrees with if it is HTTP/2
+/// (RFC 9113, 8.3.1).
 fn authority_is_plain<B>(request: &Request<B>) -> bool {
-    let Some(authority) = request.uri().authority().filter(|_| request.version() == Version::HTTP_2) else {
-        return true;
-    };
-    let authority = authority.as_str();
-    let agrees = |host: &HeaderValue| host.as_bytes().eq_ignore_ascii_case(authority.as_bytes());
-    !authority.contains('@') && request.headers().get_all(HOST).iter().all(agrees)
+    let Some(authority) = request.uri().authority() else { return true };
+    let authority = authority.as_str().as_bytes();
+    let agrees = |host: &HeaderValue| host.as_bytes().eq_ignore_ascii_case(authority);
+    is_authority(authority)
+        && (request.version() != Version::HTTP_2 || request.headers().get_all(HOST).iter().all(agrees))
 }
 
 /// True if HTTP/1.1's one Host is there and can be one (RFC 9112, 3.2).

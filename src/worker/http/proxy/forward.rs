@@ -179,15 +179,9 @@ fn expectation(headers: &mut HeaderMap) -> Result<(), Refusal> {
 /// The host that is asked for (RFC 9112, 3.2.2): the target's authority, which a Host must agree with.
 fn host(parts: &request::Parts) -> Result<Option<HeaderValue>, Refusal> {
     let refused = |why| Err((StatusCode::BAD_REQUEST, why));
-    // That it can be a Host at all is looked at before any route is.
+    // That both can be a Host at all is looked at before any route is.
     let given = parts.headers.get(HOST);
     let Some(authority) = parts.uri.authority() else { return Ok(given.cloned()) };
-    if authority.as_str().contains('@') {
-        return refused("the target names a user\n");
-    }
-    if !is_authority(authority.as_str().as_bytes()) {
-        return refused("the target's host is none\n");
-    }
     if given.is_some_and(|given| !given.as_bytes().eq_ignore_ascii_case(authority.as_str().as_bytes())) {
         return refused("the target and the Host disagree\n");
     }
