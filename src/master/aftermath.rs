@@ -43,13 +43,15 @@ pub fn kill_remnants(shell: &mut Shell) {
         return;
     }
     let theirs = |session: i32| shell.origin.alone || remnants.keepers.contains_key(&session);
-    let found = family::kill_children(&|pid, session| theirs(session) && !inbox::is_ours(shell, pid));
+    // A keeper may still have to be reaped.
+    let known = |pid: i32| inbox::is_ours(shell, pid) || remnants.keepers.contains_key(&pid);
+    let found = family::kill_children(&|pid, session| theirs(session) && !known(pid));
     let services: BTreeSet<&str> = remnants.keepers.values().map(|name| name.0.as_str()).collect();
     let service = services.into_iter().collect::<Vec<_>>().join(", ");
     match found {
-        Ok(found) if found.is_empty() => shell.remnants = Remnants::default(),
+        Ok(found) if found.reached.is_empty() && !found.ended => shell.remnants = Remnants::default(),
         Ok(found) => {
-            let fresh = found.into_iter().filter(|pid| shell.remnants.killed.insert(*pid)).count();
+            let fresh = found.reached.into_iter().filter(|pid| shell.remnants.killed.insert(*pid)).count();
             if fresh > 0 {
                 let what = if fresh == 1 { "process".to_owned() } else { format!("{fresh} processes") };
                 slog::warn!(shell.log, "killed {} left behind by the keeper of a program", what;

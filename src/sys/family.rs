@@ -123,25 +123,36 @@ fn descends(pid: i32) -> io::Result<bool> {
     }
 }
 
-/// Kills those of our children that `which` says yes to, by pid and session; who was reached. For a
+/// What `kill_children` has found.
+#[derive(Debug)]
+pub struct Killed {
+    pub reached: Vec<i32>,
+    /// One had ended, or did so meanwhile: its children may have become ours after the list was read.
+    pub ended: bool,
+}
+
+/// Kills those of our children that `which` says yes to, by pid and session. For a
 /// subreaper whose children were subreapers themselves and have died: what these had, is ours now.
 ///
 /// One read of our list of children (`procfs::children`); what is below them comes to us as they die, and
 /// takes another call. A child's pid is nobody else's before it is reaped here. SIGKILL, pidfd_send_signal(2).
 /// Errors: what a look at /proc says; the first signal that could not be sent, after all others were.
-pub fn kill_children(which: &dyn Fn(i32, i32) -> bool) -> io::Result<Vec<i32>> {
-    let (mut reached, mut failed) = (Vec::new(), None);
+pub fn kill_children(which: &dyn Fn(i32, i32) -> bool) -> io::Result<Killed> {
+    let (mut killed, mut failed) = (Killed { reached: Vec::new(), ended: false }, None);
     for pid in procfs::children(process::pid())? {
-        if !procfs::stat(pid)?.is_some_and(|stat| stat.is_alive() && which(pid, stat.session)) {
+        // Nobody reaps it meanwhile but us.
+        let Some(stat) = procfs::stat(pid)?.filter(|stat| which(pid, stat.session)) else { continue };
+        if !stat.is_alive() {
+            killed.ended = true;
             continue;
         }
         match reach(pid, libc::SIGKILL, &|_| Ok(true)) {
-            Ok(true) => reached.push(pid),
-            Ok(false) => {}
+            Ok(true) => killed.reached.push(pid),
+            Ok(false) => killed.ended = true,
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    failed.map_or(Ok(reached), Err)
+    failed.map_or(Ok(killed), Err)
 }
 
 /// Whether this process has children that live. Before it has made any: whoever executed it in its own place

@@ -207,15 +207,29 @@ fn what_a_dead_supervisor_has_left_is_killed_whatever_session_it_is_in() {
         Pidfd::open(supervisor).unwrap().send_signal(libc::SIGKILL).unwrap();
         wait_until("it is dead", || !procfs::stat(supervisor).unwrap().unwrap().is_alive());
         let in_session = |pid, session| pid != worker && session == supervisor;
-        assert_eq!(kill_children(&in_session).unwrap().len(), 1, "the other's parent lives yet");
+        assert_eq!(kill_children(&in_session).unwrap().reached.len(), 1, "the other's parent lives yet");
         let mut killed = 0;
         wait_until("nobody else is left", || {
             while changed().unwrap().is_some() {}
-            killed += kill_children(&|pid, _| pid != worker).unwrap().len();
+            killed += kill_children(&|pid, _| pid != worker).unwrap().reached.len();
             descendants().unwrap() == [worker]
         });
         assert!(killed >= 2, "{killed}");
         Pidfd::open(worker).unwrap().send_signal(libc::SIGKILL).unwrap();
+    });
+}
+
+#[test]
+fn a_child_that_has_ended_is_told_until_it_is_reaped() {
+    alone(|| {
+        let pid = sleeper();
+        assert_eq!(kill_children(&|_, _| true).unwrap().reached, [pid]);
+        wait_until("it has ended", || !procfs::stat(pid).unwrap().unwrap().is_alive());
+        let found = kill_children(&|_, _| true).unwrap();
+        assert!(found.ended && found.reached.is_empty(), "{found:?}");
+        assert!(!kill_children(&|_, _| false).unwrap().ended);
+        while changed().unwrap().is_some() {}
+        assert!(!kill_children(&|_, _| true).unwrap().ended);
     });
 }
 
