@@ -107,6 +107,7 @@ impl hyper::service::Service<Request<Incoming>> for App {
         };
         #[cfg(test)]
         assert!(request.uri().path() != "/panic-in-the-service", "asked to panic");
+        // A call of gRPC is a POST: most requests need no look at their Content-Type.
         if request.method() == Method::POST && class_of(request.headers()) == Class::Grpc {
             exchange.classify(Class::Grpc);
         }

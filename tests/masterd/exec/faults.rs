@@ -37,6 +37,7 @@ fn a_new_version_that_crashes_changes_nothing_and_its_last_words_are_told() {
     for words in ["exited with status 3", "ImportError: no module named app", "loading the app"] {
         assert!(said.contains(words), "{words:?} is missing in {said}");
     }
+    assert!(!said.contains("exited with status 1"), "how its keeper ended says nothing more: {said}");
     assert!(log.contains("stream=stderr"), "{log}");
 }
 

@@ -69,6 +69,7 @@ impl Fields {
     }
 }
 
+/// `close` is an option that names no field (RFC 9110, 7.6.1); `keep-alive` names one that goes anyway.
 fn names_fields(connection: &HeaderValue) -> bool {
     let value = connection.as_bytes();
     !value.eq_ignore_ascii_case(b"keep-alive") && !value.eq_ignore_ascii_case(b"close")

@@ -73,9 +73,7 @@ impl Known {
             forwarded: value(element).unwrap_or_else(|_| nothing()),
         }
     }
-}
 
-impl Known {
     /// The last request that was passed on was for this host, too, and that is one.
     pub fn is_for(&self, host: &HeaderValue) -> bool {
         self.host.as_ref() == Some(host)

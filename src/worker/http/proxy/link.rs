@@ -89,7 +89,7 @@ pub struct Link {
     way: Way,
 }
 
-/// By which protocol.
+/// By which protocol. The larger one is the common one, and a `Link` is in a box already.
 #[allow(clippy::large_enum_variant)]
 enum Way {
     One(One),
